@@ -1,0 +1,63 @@
+"""A .env file on disk: read exactly, parsed, and named with its lines in every complaint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.client import Problem
+from cli.failure import EXIT_OF, Exit, Failure
+from model import dotenv
+from model.errors import InvalidEnv, KofnError
+
+_LINE = re.compile(r"\bline (\d+): ", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class DotenvFile:
+    """``content`` is the file's text, byte order mark and line ends included."""
+
+    path: Path
+    content: str = field(repr=False)
+    parsed: dotenv.EnvFile = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> DotenvFile:
+        """Raises Failure for a file that cannot be read, is not UTF-8, or does not parse."""
+        try:
+            with path.open("rb") as file:
+                content = file.read(dotenv.MAX_CONTENT_BYTES + 1).decode("utf-8")
+            return cls(path, content, dotenv.parse(content))
+        except OSError as error:
+            raise Failure(f"cannot read {path}: {error.strerror}", "name a readable file", Exit.USAGE) from None
+        except UnicodeDecodeError:
+            raise Failure(f"{path} is not UTF-8 text", "convert it, or name another file", Exit.REFUSED) from None
+        except InvalidEnv as error:
+            raise unreadable(path, error) from None
+
+    def uses(self, names: Sequence[str], *, versions_only: bool) -> Iterator[str]:
+        """Where the file refers to, or creates, any of ``names``: a line of text each."""
+        for reference in self.parsed.references:
+            if reference.name in names and (reference.version is not None or not versions_only):
+                version = "" if reference.version is None else f"@{reference.version}"
+                yield f"{self.path}:{reference.line}: secret({reference.name}{version})"
+        for encryption in self.parsed.encryptions:
+            if encryption.name in names and not versions_only:
+                yield f"{self.path}:{encryption.line}: enc({encryption.name})"
+
+
+def unreadable(path: Path, error: KofnError) -> Failure:
+    """The failure of one file, with a line of text for each of its lines at fault."""
+    _, *found = _LINE.split(error.detail)
+    items = [f"{path}:{line}: {text.rstrip('; ')}" for line, text in zip(found[::2], found[1::2], strict=True)]
+    names = f": {', '.join(error.names)}" if error.names else ""
+    return Failure(f"{path}: {error.title}{names}", "correct these lines" if items else error.detail, EXIT_OF[error.code], items)
+
+
+def located(problem: Problem, sources: Sequence[DotenvFile], places: Sequence[str] = ()) -> Failure:
+    """The vault's ``problem`` with each place in ``sources`` that it is about, after ``places`` known otherwise."""
+    versions_only = problem.code == "version_not_found"
+    items = [*places, *(line for source in sources for line in source.uses(problem.names, versions_only=versions_only))]
+    return Failure(problem.what, problem.next_step, problem.exit_code, items)

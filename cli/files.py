@@ -1,0 +1,52 @@
+"""Files written so that nobody sees half of one: a temporary file in the same directory, fsync, rename, mode 0600."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from cli.failure import Exit, Failure
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes ``path``'s place (that of its target, for a symbolic link) when the block ends well, and else vanishes.
+
+    The file exists, with mode 0600, before the block begins: a directory that cannot be written to is found out first.
+    Raises Failure (usage) for what the operating system refuses.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise Failure(f"{path} is no regular file", "choose a place for a file, or - for stdout", Exit.USAGE)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}", "choose a place that can be written to", Exit.USAGE) from None
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Put ``content`` (text as UTF-8) at ``path``, atomically and with mode 0600."""
+    with replacing(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,104 @@
+"""The gateway's settings: read once from one TOML file into a frozen object.
+
+The file is named by the environment variable ``KOFN_GATEWAY_CONFIG``; relative paths in it are relative to the file. What is not a setting
+here is a constant beside the code that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from model.identity import Identity, IdentityError, Role
+from model.quorum import Quorum
+
+CONFIG_VARIABLE = "KOFN_GATEWAY_CONFIG"
+MAX_VALUE_BYTES = 1_048_576
+
+_PATHS = ("certificate", "key", "ca", "tokens")
+
+
+class ConfigError(ValueError):
+    """The settings cannot be used; the text names the file and the setting, for the operator."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting of a gateway. Sizes are bytes, times are seconds."""
+
+    id: str
+    """This gateway's id, the last part of its SPIFFE ID ``spiffe://TRUST_DOMAIN/gateway/ID``."""
+    trust_domain: str
+    """The trust domain of every certificate in the cluster."""
+    bind: str
+    """Where to listen, ``HOST:PORT``."""
+    certificate: Path
+    """The gateway's certificate (PEM, with its chain), shown to clients and to nodes. Re-read when the file changes."""
+    key: Path
+    """The certificate's private key (PEM). Re-read when the file changes."""
+    ca: Path
+    """The certificate authority (PEM) that nodes' and clients' certificates must come from. Re-read when the file changes."""
+    tokens: Path
+    """The TOML file of token digests and of client certificates' namespaces (see ``gateway.access``). Re-read when it changes."""
+    threshold: Annotated[int, msgspec.Meta(ge=2, le=255)]
+    """How many nodes rebuild a secret (k)."""
+    nodes: dict[str, str]
+    """Every node of the cluster: its id and its URL, ``https://HOST:PORT``."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=512)] = 16
+    """How many requests are served at a time."""
+    value_bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_VALUE_BYTES)] = 65_536
+    """The largest value of a secret; at most 1 MiB."""
+    request_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=1_073_741_824)] = 8_388_608
+    """The largest request body."""
+    flights_per_node: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    """How many requests to one node are under way at a time; what comes meanwhile rides together in the next one."""
+    answer_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 15.0
+    """How long a node may take to answer completely."""
+    answer_bytes: Annotated[int, msgspec.Meta(ge=1_048_576, le=1_073_741_824)] = 67_108_864
+    """The largest answer taken from a node."""
+    read_retry_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0
+    """How long a read that met a write under way is asked again before it is ``unavailable``."""
+    write_retry_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 10.0
+    """How long a write that met another write is asked again before it is ``write_conflict``."""
+
+    def quorum(self) -> Quorum:
+        """The cluster's counts: one share for each node."""
+        return Quorum(len(self.nodes), self.threshold)
+
+
+def load(path: Path) -> Settings:
+    """The settings in the TOML file at ``path``, with absolute paths. Raises ConfigError."""
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=Settings, dec_hook=lambda kind, value: kind(value))
+        _check(settings)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    folder = path.resolve().parent
+    return msgspec.structs.replace(settings, **{name: folder / getattr(settings, name) for name in _PATHS})
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in the file that ``KOFN_GATEWAY_CONFIG`` names. Raises ConfigError."""
+    path = environment.get(CONFIG_VARIABLE)
+    if not path:
+        raise ConfigError(f"{CONFIG_VARIABLE} must name the gateway's TOML file")
+    return load(Path(path))
+
+
+def _check(settings: Settings) -> None:
+    """What types cannot say. Raises ValueError."""
+    settings.quorum()
+    Identity(settings.trust_domain, Role.GATEWAY, settings.id)
+    for node, url in settings.nodes.items():
+        try:
+            Identity(settings.trust_domain, Role.NODE, node)
+            parts = urlsplit(url)
+            port = parts.port
+        except (IdentityError, ValueError) as error:
+            raise ValueError(f"node {node}: {error}") from error
+        if parts.scheme != "https" or not parts.hostname or port is None or url != f"https://{parts.netloc}" or "@" in parts.netloc:
+            raise ValueError(f"node {node}: the URL must be https://HOST:PORT")

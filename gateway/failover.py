@@ -1,0 +1,197 @@
+"""Which node to ask, and when to ask again.
+
+Every node of the cluster holds its part of every secret and can coordinate any request, so any node will do. A process stays with the node
+that last worked, so that batches grow; one that fails goes to the end of the line. What only reads is asked of one node after the other;
+a write goes on to another node only if the one before certainly did nothing with it, otherwise its outcome is unknown and is said to be.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.config import Settings
+from gateway.flights import Flights, Landing, Loss
+from gateway.nodes import NoAnswer, NodeWire, NotReceived, Wire
+from gateway.tls import Context
+from model.errors import BY_CODE, Unavailable, VotingFailed, WritingFailed
+from model.identity import Identity, Role
+from model.operation import (
+    Create,
+    Delete,
+    Deleted,
+    Failed,
+    Found,
+    History,
+    List,
+    Names,
+    NodeStatus,
+    Operation,
+    Read,
+    Result,
+    Status,
+    Update,
+    Versions,
+    Written,
+)
+
+logger = logging.getLogger(__name__)
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Result])
+_JITTER = random.SystemRandom()
+
+
+class Nodes(Protocol):
+    """The nodes as the routes see them."""
+
+    def perform(self, operations: Sequence[Operation]) -> list[Result]:
+        """One result for each of ``operations``, in order. Raises nothing that a node could cause: failures are results."""
+
+
+class Cluster:
+    """The nodes behind ``wires``, asked in the order of a line that failures rearrange."""
+
+    def __init__(self, wires: dict[str, Wire], *, flights_per_node: int, read_retry_seconds: float, write_retry_seconds: float) -> None:
+        self._flights = {node: Flights(_sender(wire), flights_per_node) for node, wire in wires.items()}
+        self._read_retry_seconds = read_retry_seconds
+        self._write_retry_seconds = write_retry_seconds
+        self._lock = threading.Lock()
+        self._line = tuple(_JITTER.sample(sorted(wires), len(wires)))
+
+    def perform(self, operations: Sequence[Operation]) -> list[Result]:
+        """One result for each of ``operations``, in order.
+
+        A failure that wrote nothing and asks for patience is asked again until its deadline; a read that runs into it is unavailable then.
+        """
+        begun = time.monotonic()
+        results = self._ask(operations)
+        while waits := {i: self._wait_seconds(operations[i], result, begun) for i, result in enumerate(results) if _asks_again(result)}:
+            again = [i for i, seconds in waits.items() if seconds is not None]
+            for i in waits.keys() - set(again):
+                results[i] = _given_up(operations[i], results[i])
+            if not again:
+                break
+            time.sleep(max(seconds for seconds in waits.values() if seconds is not None))
+            for i, result in zip(again, self._ask([operations[i] for i in again]), strict=True):
+                results[i] = result
+        return results
+
+    def _wait_seconds(self, operation: Operation, result: Result, begun: float) -> float | None:
+        """How long to wait before asking again, with jitter so that rivals part; None when the deadline has passed."""
+        assert isinstance(result, Failed)
+        assert result.retry_ms is not None
+        patience = self._write_retry_seconds if _writes(operation) else self._read_retry_seconds
+        left = begun + patience - time.monotonic()
+        if left <= 0:
+            return None
+        return min(left, _JITTER.uniform(0.5, 1.5) * max(result.retry_ms, 1) / 1000)
+
+    def _ask(self, operations: Sequence[Operation]) -> list[Result]:
+        """Ask one node after the other, each for what is still open."""
+        results: list[Result | None] = [None] * len(operations)
+        line = self._line
+        for node in line:
+            still_open = [i for i, result in enumerate(results) if result is None]
+            if not still_open:
+                break
+            landing = self._flights[node].ask([operations[i] for i in still_open])
+            if isinstance(landing, Loss):
+                self._send_to_the_end(node)
+                if landing is Loss.NO_ANSWER:
+                    for i in still_open:
+                        if _writes(operations[i]):
+                            results[i] = Failed(WritingFailed.code)
+            else:
+                for i, result in zip(still_open, landing, strict=True):
+                    results[i] = result
+        return [_nobody_asked(operation) if result is None else result for operation, result in zip(operations, results, strict=True)]
+
+    def _send_to_the_end(self, node: str) -> None:
+        with self._lock:
+            self._line = (*(other for other in self._line if other != node), node)
+
+
+def connect(settings: Settings) -> Cluster:
+    """The cluster that ``settings`` describe. Opens no connection yet."""
+    context = Context(ssl.Purpose.SERVER_AUTH, certificate=settings.certificate, key=settings.key, ca=settings.ca)
+    wires: dict[str, Wire] = {
+        node: NodeWire(
+            url,
+            Identity(settings.trust_domain, Role.NODE, node),
+            context,
+            answer_seconds=settings.answer_timeout_seconds,
+            answer_bytes=settings.answer_bytes,
+        )
+        for node, url in settings.nodes.items()
+    }
+    return Cluster(
+        wires,
+        flights_per_node=settings.flights_per_node,
+        read_retry_seconds=settings.read_retry_seconds,
+        write_retry_seconds=settings.write_retry_seconds,
+    )
+
+
+def _sender(wire: Wire) -> Callable[[list[Operation]], Landing]:
+    """How one flight is carried out over ``wire``."""
+
+    def send(operations: list[Operation]) -> Landing:
+        try:
+            answer = wire.exchange(_ENCODER.encode(operations), repeatable=not any(map(_writes, operations)))
+            results = _DECODER.decode(answer)
+        except NotReceived as error:
+            logger.warning("a node did not take a request: %s", error)
+            return Loss.NOT_RECEIVED
+        except (NoAnswer, ValueError, RecursionError) as error:
+            logger.warning("a node gave no usable answer: %s", error if isinstance(error, NoAnswer) else type(error).__name__)
+            return Loss.NO_ANSWER
+        if len(results) != len(operations) or not all(map(_fits, operations, results)):
+            logger.warning("a node gave no usable answer: results that do not fit the operations")
+            return Loss.NO_ANSWER
+        return results
+
+    return send
+
+
+def _fits(operation: Operation, result: Result) -> bool:
+    """Whether ``result`` can be an answer to ``operation`` at all."""
+    match operation, result:
+        case _, Failed(code=code):
+            return code in BY_CODE
+        case Create(secrets=secrets), Written(versions=versions):
+            return len(versions) == len(secrets)
+        case Update(), Written(versions=versions):
+            return len(versions) == 1
+        case Read(reveal=reveal), Found(value=value):
+            return (value is not None) == reveal
+        case (Delete(), Deleted()) | (History(), Versions()) | (List(), Names()) | (Status(), NodeStatus()):
+            return True
+        case _:
+            return False
+
+
+def _writes(operation: Operation) -> bool:
+    return isinstance(operation, Create | Update | Delete)
+
+
+def _asks_again(result: Result) -> bool:
+    return isinstance(result, Failed) and result.retry_ms is not None
+
+
+def _given_up(operation: Operation, result: Result) -> Result:
+    """The last word on what was asked again in vain: nothing was written, so a write keeps its own error."""
+    assert isinstance(result, Failed)
+    return msgspec.structs.replace(result, retry_ms=None) if _writes(operation) else Failed(Unavailable.code, names=result.names)
+
+
+def _nobody_asked(operation: Operation) -> Result:
+    """The answer where no node took the operation."""
+    return Failed(VotingFailed.code if _writes(operation) else Unavailable.code)

@@ -1,0 +1,164 @@
+"""The wire to one node: kept-alive TLS 1.3 connections, mutually authenticated, that carry one msgpack body each way.
+
+What counts to the caller of a failed exchange is whether the node may have acted on it, so that is what is told apart: ``NotReceived``
+(refused, no TLS, the wrong node, or the node said that it did nothing) and ``NoAnswer`` (anything after the first byte was sent).
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import urllib3.exceptions
+from urllib3.connection import HTTPSConnection
+
+from gateway.tls import Context, DeadlineSocket, uri_names
+from model.identity import Identity, IdentityError, only_identity
+
+CONNECT_SECONDS = 1.0
+IDLE_SECONDS = 30.0
+"""A connection that rested longer is not used again. The nodes close theirs after 75 s: a request never meets one that is being closed."""
+
+_HEADERS = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
+_CHUNK_BYTES = 262_144
+
+
+class ExchangeError(Exception):
+    """There is no answer; the text is a kind of failure, never content."""
+
+
+class NotReceived(ExchangeError):
+    """The node did nothing with the request."""
+
+
+class NoAnswer(ExchangeError):
+    """The node may have acted on the request, and gave no usable answer."""
+
+
+class Wire(Protocol):
+    """How bytes get to one node and back."""
+
+    def exchange(self, body: bytes, *, repeatable: bool) -> bytes:
+        """The node's answer to ``body``. Raises NotReceived or NoAnswer."""
+
+
+class _Connection(HTTPSConnection):
+    """A connection to exactly the node it was meant for.
+
+    The host name alone would not do: every node's certificate may be valid for the same host.
+    """
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, node: Identity) -> None:
+        super().__init__(host, port, timeout=CONNECT_SECONDS, ssl_context=context)
+        self._node = node
+        self.rested_since = 0.0
+
+    def connect(self) -> None:
+        super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        if only_identity(uri_names(self.sock.getpeercert()), self._node.trust_domain) != self._node:
+            raise IdentityError("the certificate belongs to another node")
+
+
+class NodeWire:
+    """The connections to one node. ``answer_seconds`` bounds one exchange, ``answer_bytes`` the answer's size."""
+
+    def __init__(self, url: str, node: Identity, context: Context, *, answer_seconds: float, answer_bytes: int) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._host, self._port = parts.hostname, parts.port
+        self._node = node
+        self._context = context
+        self._answer_seconds = answer_seconds
+        self._answer_bytes = answer_bytes
+        self._lock = threading.Lock()
+        self._resting: list[_Connection] = []
+
+    def exchange(self, body: bytes, *, repeatable: bool) -> bytes:
+        """The body of the node's 200 to ``POST /v1/operations``. Raises NotReceived or NoAnswer.
+
+        A ``repeatable`` body (nothing but reads) that a kept-alive connection swallowed is sent once more on a fresh one.
+        """
+        connection = self._rested()
+        if connection is not None:
+            try:
+                return self._carry(connection, body)
+            except NoAnswer as error:
+                if not repeatable or isinstance(error.__cause__, TimeoutError | urllib3.exceptions.TimeoutError):
+                    raise
+        return self._carry(self._fresh(), body)
+
+    def close(self) -> None:
+        """Close the connections that rest."""
+        with self._lock:
+            resting, self._resting = self._resting, []
+        for connection in resting:
+            connection.close()
+
+    def _carry(self, connection: _Connection, body: bytes) -> bytes:
+        """One exchange on ``connection``, which rests afterwards or is closed."""
+        deadline = time.monotonic() + self._answer_seconds
+        try:
+            assert isinstance(connection.sock, DeadlineSocket)
+            connection.sock.settimeout(self._answer_seconds)
+            connection.sock.deadline = deadline
+            connection.request("POST", "/v1/operations", body=body, headers=_HEADERS, preload_content=False, decode_content=False)
+            response = connection.getresponse()
+            answer = self._read(response)
+        except (OSError, ValueError, urllib3.exceptions.HTTPError, urllib3.exceptions.HTTPWarning) as error:
+            connection.close()
+            raise NoAnswer(type(error).__name__) from error
+        except BaseException:
+            connection.close()
+            raise
+        if response.status == 503:
+            connection.close()
+            raise NotReceived("the node is not serving")
+        if response.status != 200:
+            connection.close()
+            raise NoAnswer(f"status {response.status}")
+        self._rest(connection)
+        return answer
+
+    def _read(self, response: urllib3.response.BaseHTTPResponse) -> bytes:
+        """The whole body. Raises ValueError when it is larger than allowed."""
+        parts: list[bytes] = []
+        size = 0
+        while part := response.read(_CHUNK_BYTES):
+            size += len(part)
+            if size > self._answer_bytes:
+                raise ValueError("the answer is too large")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _fresh(self) -> _Connection:
+        """A new connection to the right node. Raises NotReceived."""
+        connection = _Connection(self._host, self._port, self._context.get(), self._node)
+        try:
+            connection.connect()
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            connection.close()
+            raise NotReceived(type(error).__name__) from error
+        return connection
+
+    def _rested(self) -> _Connection | None:
+        """A kept-alive connection that the node has not closed, the latest used first; None where there is none."""
+        while True:
+            with self._lock:
+                if not self._resting:
+                    return None
+                connection = self._resting.pop()
+            if time.monotonic() - connection.rested_since < IDLE_SECONDS and connection.is_connected:
+                return connection
+            connection.close()
+
+    def _rest(self, connection: _Connection) -> None:
+        if connection.sock is None:
+            return
+        connection.rested_since = time.monotonic()
+        with self._lock:
+            self._resting.append(connection)

@@ -1,0 +1,387 @@
+"""The coordinator's machine for one write: create, update, delete, settle, or a group's decision (PROTO-11).
+
+First it votes: a ballot above all seen to all n nodes, W snapshots back. Then it judges them, settles what is in doubt below
+it, recognises its own earlier attempt, and only then seals, splits and writes. Until the first write leaves, nothing has
+happened and every failure says so; after it, too few acceptances mean an unknown outcome, never a failed one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from model.judging import Evidence, Judgement
+from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, TimeUp, to_all
+from model.message import Accepted, Confirm, Erase, Erased, Locked, Promised, Refused, Release, Snapshot, Void, Vote, Write
+from model.operation import Deleted, Encoding, Failed, Result, Retry, SecretId, Version, Written
+from model.quorum import Quorum, tally
+from model.record import ZERO, Ballot, Cut, Entropy, Header, Kind, cut, shares_for
+from model.retrying import first_outcome, to_bury
+from model.version import next_valid_from
+
+_replace = msgspec.structs.replace
+
+RETRY_MS = 20
+"""When nothing was written because another proposal was under way: ask again after about so long."""
+
+MAX_ROUNDS = 6
+"""How often one proposal raises its ballot before it gives way."""
+
+
+class Phase(enum.Enum):
+    """Where a proposal stands. READY and CHOSEN are halts for proposals that are part of a group."""
+
+    VOTING = enum.auto()
+    SETTLING = enum.auto()
+    READY = enum.auto()
+    WRITING = enum.auto()
+    CHOSEN = enum.auto()
+    ERASING = enum.auto()
+    DONE = enum.auto()
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What a proposal wants. ``now``: gateway time, microseconds. ``decide`` is for a group's register: ``decision`` unless one stands."""
+
+    verb: Literal["create", "update", "delete", "settle", "decide"]
+    now: int = 0
+    value: bytes = b""
+    encoding: Encoding = "utf-8"
+    expected_version: int | None = None
+    retry: Retry | None = None
+    group: str | None = None
+    decision: Kind = Kind.ABORT
+
+    def __repr__(self) -> str:
+        return f"Intent({self.verb})"
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """Who proposes, and where: coordinator, its process's ``boot`` number, quorum, the n nodes nearest first, lease length."""
+
+    me: str
+    boot: int
+    quorum: Quorum
+    nodes: tuple[str, ...]
+    lease_ms: int
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """Outcome of ``settle``: nothing is in doubt that these nodes could settle."""
+
+    judgement: Judgement
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """Outcome of ``decide``: the group's one decision, COMMIT or ABORT."""
+
+    kind: Kind
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """One write under way. ``needs``: groups whose decision it waits for; ``unheard``: after a delete, nodes yet to erase."""
+
+    seat: Seat
+    secret: SecretId
+    intent: Intent
+    entropy: Entropy | None
+    ballot: Ballot
+    hold: bool = False
+    phase: Phase = Phase.VOTING
+    answers: Mapping[str, Snapshot] = {}
+    gone: frozenset[str] = frozenset()
+    acks: frozenset[str] = frozenset()
+    contended: frozenset[str] = frozenset()
+    highest: Ballot = ZERO
+    patient: bool = True
+    rounds: int = 1
+    groups: Mapping[str, bool] = {}
+    needs: frozenset[str] = frozenset()
+    judgement: Judgement | None = None
+    cut: Cut | None = None
+    outcome: Result | Settled | Decided | None = None
+
+    @property
+    def unheard(self) -> frozenset[str]:
+        return frozenset(self.seat.nodes) - self.acks
+
+
+Step = tuple[Proposal, list[Send]]
+
+
+def begin(seat: Seat, secret: SecretId, intent: Intent, entropy: Entropy | None, counter: int, *, hold: bool = False) -> Step:
+    """Open a proposal with a ballot just above ``counter``, the highest that this node has promised for the secret."""
+    ballot = Ballot(counter + 1, seat.me, seat.boot)
+    proposal = Proposal(seat, secret, intent, entropy, ballot, hold)
+    return proposal, _vote(proposal)
+
+
+def step(proposal: Proposal, event: Event) -> Step:
+    """Take one event. Replies to earlier rounds, and anything after the outcome, change nothing."""
+    if proposal.phase is Phase.DONE:
+        return proposal, []
+    match event:
+        case Heard():
+            return _heard(proposal, event)
+        case PatienceOver():
+            proposal = _replace(proposal, patient=False)
+            return _count_votes(proposal) if proposal.phase is Phase.VOTING else (proposal, [])
+        case Resolved():
+            return _resolved(proposal, event)
+        case Proceed():
+            return _proceed(proposal, event)
+        case TimeUp():
+            return _time_up(proposal)
+
+
+def abandon(proposal: Proposal) -> Step:
+    """End a proposal that waits in READY or CHOSEN for a group that failed: its lease is released."""
+    if proposal.phase is Phase.DONE:
+        return proposal, []
+    return _fail(_replace(proposal, cut=None), "voting_failed")
+
+
+def _vote(proposal: Proposal) -> list[Send]:
+    intent = proposal.intent
+    retry_key = intent.retry.key if intent.retry is not None else None
+    vote = Vote(proposal.ballot, proposal.seat.lease_ms, retry_key, gather=intent.verb == "delete")
+    return to_all(proposal.seat.nodes, proposal.secret, vote)
+
+
+def _heard(proposal: Proposal, event: Heard) -> Step:
+    node, message, reply = event.send.node, event.send.message, event.reply
+    current = isinstance(message, Vote | Write) and message.ballot == proposal.ballot
+    if isinstance(reply, Refused):
+        proposal = _replace(proposal, highest=max(proposal.highest, reply.promised))
+    if isinstance(reply, Refused | Locked) and current:
+        proposal = _replace(proposal, contended=proposal.contended | {node})
+    match proposal.phase, message, reply:
+        case Phase.VOTING, Vote(), Promised() if current:
+            return _count_votes(_replace(proposal, answers={**proposal.answers, node: reply.snapshot}))
+        case Phase.VOTING, Vote(), _ if current:
+            return _count_votes(_replace(proposal, gone=proposal.gone | {node}))
+        case ((Phase.SETTLING | Phase.WRITING), Write(), Accepted()) if current:
+            return _count_acceptances(_replace(proposal, acks=proposal.acks | {node}))
+        case ((Phase.SETTLING | Phase.WRITING), Write(), _) if current:
+            return _count_acceptances(_replace(proposal, gone=proposal.gone | {node}))
+        case Phase.ERASING, Erase(), Erased():
+            return _count_erasures(_replace(proposal, acks=proposal.acks | {node}))
+        case Phase.ERASING, Erase(), _:
+            return _count_erasures(_replace(proposal, gone=proposal.gone | {node}))
+    return proposal, []
+
+
+def _tally(proposal: Proposal, yes: int) -> str:
+    count = proposal.seat.quorum.share_count
+    return tally(yes, count - yes - len(proposal.gone), proposal.seat.quorum.write)
+
+
+def _count_votes(proposal: Proposal) -> Step:
+    if proposal.needs:
+        return proposal, []
+    verdict = _tally(proposal, len(proposal.answers))
+    if verdict == "lost" or proposal.seat.me in proposal.gone:
+        return _lost_vote(proposal)
+    if verdict == "pending" or proposal.seat.me not in proposal.answers:
+        return proposal, []
+    evidence = _evidence(proposal)
+    judgement = evidence.judge()
+    complete = len(proposal.answers) + len(proposal.gone) == proposal.seat.quorum.share_count
+    if not judgement.clean and proposal.patient and not complete:
+        return proposal, []
+    if judgement.unresolved:
+        return _replace(proposal, needs=judgement.unresolved), []
+    proposal = _replace(proposal, judgement=judgement)
+    if judgement.doubts:
+        header = evidence.settleable(judgement.doubts[0])
+        if header is not None:
+            return _settle(proposal, evidence, header)
+    return _decide(proposal, evidence, judgement)
+
+
+def _lost_vote(proposal: Proposal) -> Step:
+    reachable = len(proposal.answers) + len(proposal.contended)
+    if reachable < proposal.seat.quorum.write or (proposal.seat.me in proposal.gone - proposal.contended):
+        return _fail(proposal, "voting_failed")
+    return _give_way(proposal)
+
+
+def _give_way(proposal: Proposal) -> Step:
+    """Others are at work. Raise the ballot if only that was wrong, else let them finish."""
+    if proposal.highest > proposal.ballot and proposal.rounds < MAX_ROUNDS:
+        return _vote_again(proposal)
+    return _fail(proposal, "write_conflict", retry_ms=RETRY_MS)
+
+
+def _vote_again(proposal: Proposal) -> Step:
+    counter = max(proposal.ballot.counter, proposal.highest.counter) + 1
+    proposal = _replace(
+        proposal,
+        phase=Phase.VOTING,
+        ballot=_replace(proposal.ballot, counter=counter),
+        answers={},
+        gone=frozenset(),
+        acks=frozenset(),
+        contended=frozenset(),
+        rounds=proposal.rounds + 1,
+        cut=None,
+    )
+    return proposal, _vote(proposal)
+
+
+def _evidence(proposal: Proposal) -> Evidence:
+    return Evidence(proposal.secret, proposal.seat.quorum, proposal.answers, proposal.groups)
+
+
+def _resolved(proposal: Proposal, event: Resolved) -> Step:
+    if event.group not in proposal.needs:
+        return proposal, []
+    if event.committed is None:
+        return _fail(proposal, "voting_failed")
+    groups = {**proposal.groups, event.group: event.committed}
+    return _count_votes(_replace(proposal, groups=groups, needs=proposal.needs - {event.group}))
+
+
+def _settle(proposal: Proposal, evidence: Evidence, header: Header) -> Step:
+    """Write the record in doubt once more: the same tag, the same shares, under the own ballot (PROTO-11)."""
+    shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
+    again = Cut(header, next(evidence.sealed(header.tag), None), shares)
+    return _send_writes(_replace(proposal, phase=Phase.SETTLING, cut=again))
+
+
+def _send_writes(proposal: Proposal) -> Step:
+    record = proposal.cut
+    assert record is not None, "a proposal writes only what it has cut"
+    proposal = _replace(proposal, acks=frozenset(), gone=frozenset(), contended=frozenset())
+    return proposal, [
+        Send(node, proposal.secret, Write(proposal.ballot, record.header, record.shares.get(node), record.sealed))
+        for node in proposal.seat.nodes
+    ]
+
+
+def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Step:
+    """The table of what each verb wants to find (SEM-1 to SEM-5)."""
+    intent, live = proposal.intent, judgement.live
+    if intent.retry is not None:
+        first = first_outcome(evidence, intent.retry, intent.value)
+        if isinstance(first, Header):
+            return _erase(_replace(proposal, cut=Cut(first, None, {})))
+        if first is not None:
+            return _finish(proposal, first)
+    if intent.verb == "settle":
+        return _finish(proposal, Settled(judgement))
+    if intent.verb == "decide" and judgement.head is not None:
+        return _finish(proposal, Decided(judgement.head.kind))
+    if intent.verb == "create" and live is not None:
+        return _fail(proposal, "secret_exists")
+    if judgement.doubts and (live is None or intent.expected_version is not None):
+        return _fail(proposal, "voting_failed")
+    if intent.verb in ("update", "delete") and live is None:
+        return _fail(proposal, "secret_not_found")
+    if intent.expected_version is not None and live is not None and live.version != intent.expected_version:
+        return _fail(proposal, "version_mismatch")
+    proposal = _replace(proposal, phase=Phase.READY)
+    return (proposal, []) if proposal.hold else _proceed(proposal, Proceed())
+
+
+def _proceed(proposal: Proposal, event: Proceed) -> Step:
+    if proposal.phase is not Phase.READY:
+        return proposal, []
+    if event.abort:
+        proposal = _replace(proposal, intent=_replace(proposal.intent, decision=Kind.ABORT))
+    return _send_writes(_replace(proposal, phase=Phase.WRITING, cut=_cut(proposal)))
+
+
+def _cut(proposal: Proposal) -> Cut:
+    """The new record, standing on what was judged (PROTO-9)."""
+    intent, judgement, quorum = proposal.intent, proposal.judgement, proposal.seat.quorum
+    assert judgement is not None, "nothing is cut before the vote was judged"
+    head, doubts, live = judgement.head, judgement.doubts, judgement.live
+    below = doubts[0].version if doubts else live.version if live is not None else 0
+    times = [doubt.valid_from for doubt in doubts] + ([head.valid_from] if head is not None else [])
+    kind = {"delete": Kind.TOMBSTONE, "decide": intent.decision}.get(intent.verb, Kind.VALUE)
+    header = Header(
+        tag=proposal.ballot,
+        kind=kind,
+        incarnation=live.incarnation if live is not None else proposal.ballot,
+        sequence=judgement.next_sequence,
+        version=below + 1 if kind is Kind.VALUE else below,
+        base=head.tag if head is not None else None,
+        doubts=doubts,
+        valid_from=next_valid_from(intent.now, max(times, default=None)),
+        threshold=quorum.threshold,
+        placement=proposal.seat.nodes,
+        encoding=intent.encoding,
+        retry=intent.retry,
+        group=intent.group,
+    )
+    if kind is Kind.VALUE:
+        assert proposal.entropy is not None, "a value is sealed with fresh randomness"
+        return cut(proposal.secret, header, intent.value, proposal.entropy)
+    if kind is Kind.TOMBSTONE:
+        header = _replace(header, buried=to_bury(_evidence(proposal), header, intent.now))
+    return Cut(header, None, {})
+
+
+def _count_acceptances(proposal: Proposal) -> Step:
+    verdict = _tally(proposal, len(proposal.acks))
+    record = proposal.cut
+    assert record is not None, "acceptances are of a record"
+    if verdict == "pending":
+        return proposal, []
+    if proposal.phase is Phase.SETTLING:
+        if verdict == "lost":
+            return _give_way(proposal) if proposal.contended else _fail(proposal, "voting_failed")
+        again, votes = _vote_again(proposal)
+        return again, [*to_all(proposal.seat.nodes, proposal.secret, Confirm(record.header.tag)), *votes]
+    if verdict == "lost":
+        return _fail(proposal, "writing_failed")
+    if record.header.kind is Kind.TOMBSTONE:
+        return _erase(proposal)
+    if proposal.hold and record.header.group is not None:
+        return _replace(proposal, phase=Phase.CHOSEN), []
+    if record.header.kind is Kind.VALUE:
+        return _finish(proposal, Written((Version(record.header.version, record.header.valid_from),)))
+    return _finish(proposal, Decided(record.header.kind))
+
+
+def _erase(proposal: Proposal) -> Step:
+    """The tombstone is chosen: now, and only now, everything below it may be erased (PROTO-8)."""
+    record = proposal.cut
+    assert record is not None, "an erasure is of what a tombstone buries"
+    proposal = _replace(proposal, phase=Phase.ERASING, acks=frozenset(), gone=frozenset())
+    return proposal, to_all(proposal.seat.nodes, proposal.secret, Erase(record.header))
+
+
+def _count_erasures(proposal: Proposal) -> Step:
+    verdict = _tally(proposal, len(proposal.acks))
+    if verdict == "pending":
+        return proposal, []
+    return _finish(proposal, Deleted()) if verdict == "won" else _fail(proposal, "writing_failed")
+
+
+def _time_up(proposal: Proposal) -> Step:
+    if proposal.phase in (Phase.WRITING, Phase.CHOSEN, Phase.ERASING):
+        return _fail(proposal, "writing_failed")
+    if proposal.contended:
+        return _fail(proposal, "write_conflict", retry_ms=RETRY_MS)
+    return _fail(proposal, "voting_failed")
+
+
+def _fail(proposal: Proposal, code: str, *, retry_ms: int | None = None) -> Step:
+    return _finish(proposal, Failed(code, names=(proposal.secret.name,), retry_ms=retry_ms))
+
+
+def _finish(proposal: Proposal, outcome: Result | Settled | Decided) -> Step:
+    """Tell the client, then spread what was learnt: the record is chosen, or the lease is over; what is void may go."""
+    record = proposal.cut
+    won = proposal.phase in (Phase.WRITING, Phase.CHOSEN) and not isinstance(outcome, Failed)
+    done = _replace(proposal, phase=Phase.DONE, outcome=outcome)
+    last: Confirm | Release = Confirm(record.header.tag) if won and record is not None else Release(proposal.ballot)
+    sends = to_all(proposal.seat.nodes, proposal.secret, last)
+    if proposal.judgement is not None and proposal.judgement.void:
+        sends += to_all(proposal.seat.nodes, proposal.secret, Void(proposal.judgement.void))
+    return done, sends

@@ -1,0 +1,314 @@
+"""The coordinator's machine for a read: choose the version, gather k shares, say what to repair (PROTO-15 to PROTO-17).
+
+It asks its own store first, then exactly k-1 peers, and more only if something is amiss: answers differ, a share is missing or
+corrupt, somebody is slow. It never shows an older version in place of one that is in doubt.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import msgspec
+
+from model.envelope import EnvelopeError
+from model.judging import Evidence, Judgement
+from model.machine import Event, Heard, PatienceOver, Resolved, Send, TimeUp, to_all
+from model.message import Accepted, Confirm, Query, Snapshot, Write
+from model.operation import Failed, Found, Result, SecretId, Version, Versions
+from model.proposal import RETRY_MS, Decided
+from model.quorum import Quorum, tally
+from model.record import Ballot, Header, Kind, open_value, sealed_is_sound, shares_for
+from model.shamir import ShamirError
+from model.version import intervals, valid_at
+
+_replace = msgspec.structs.replace
+
+
+class Phase(enum.Enum):
+    """Where a reading stands."""
+
+    ASKING = enum.auto()
+    REWRITING = enum.auto()
+    GATHERING = enum.auto()
+    DONE = enum.auto()
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is read: the latest version, or ``version``, or the one valid ``at`` a time, or the whole ``history``.
+
+    ``reveal``: rebuild the value. ``survey``: hear every node before judging (for repair and recovery). ``decision``: the
+    register is a group's; the outcome says how it was decided.
+    """
+
+    version: int | None = None
+    at: int | None = None
+    history: bool = False
+    reveal: bool = True
+    survey: bool = False
+    decision: bool = False
+
+    @property
+    def lineage(self) -> bool:
+        return self.history or self.version is not None or self.at is not None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One read under way. ``order``: this node, then the peers in the order in which they are asked.
+
+    After the outcome ``evidence`` tells what was seen, ``target`` which version was read: what repair needs.
+    """
+
+    me: str
+    secret: SecretId
+    wanted: Wanted
+    quorum: Quorum
+    order: tuple[str, ...]
+    phase: Phase = Phase.ASKING
+    asked: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    answers: Mapping[str, Snapshot] = {}
+    requested: frozenset[str] = frozenset()
+    gathered: frozenset[str] = frozenset()
+    acks: frozenset[str] = frozenset()
+    patient: bool = True
+    groups: Mapping[str, bool] = {}
+    needs: frozenset[str] = frozenset()
+    target: Header | None = None
+    version: Version | None = None
+    rewritten: tuple[Ballot, Header] | None = None
+    outcome: Result | Decided | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.secret, self.quorum, self.answers, self.groups)
+
+
+Step = tuple[Reading, list[Send]]
+
+
+def begin(me: str, secret: SecretId, wanted: Wanted, quorum: Quorum, peers: tuple[str, ...]) -> Step:
+    """Open a reading: the own store is asked first, so that peers need not send what is known here already."""
+    reading = Reading(me, secret, wanted, quorum, (me, *peers))
+    return _ask(reading, [me])
+
+
+def step(reading: Reading, event: Event) -> Step:
+    """Take one event; anything after the outcome changes nothing."""
+    if reading.phase is Phase.DONE:
+        return reading, []
+    match event:
+        case Heard():
+            return _heard(reading, event)
+        case PatienceOver():
+            return _advance(_replace(reading, patient=False))
+        case Resolved():
+            return _resolved(reading, event)
+        case TimeUp():
+            return _finish(reading, _unavailable(reading))
+        case _:
+            return reading, []
+
+
+def _ask(reading: Reading, nodes: list[str]) -> Step:
+    own = reading.answers.get(reading.me)
+    known = tuple(view.tag for view in own.views) if own is not None else ()
+    sealed = reading.wanted.reveal or reading.wanted.survey
+    local = reading.me not in reading.answers
+    query = Query(known, shares=sealed and not reading.wanted.lineage, sealed=sealed and local, lineage=reading.wanted.lineage)
+    return _replace(reading, asked=reading.asked | set(nodes)), [Send(node, reading.secret, query) for node in nodes]
+
+
+def _heard(reading: Reading, event: Heard) -> Step:
+    node, message, reply = event.send.node, event.send.message, event.reply
+    match reading.phase, message, reply:
+        case Phase.ASKING, Query(tag=None), Snapshot():
+            return _advance(_replace(reading, answers={**reading.answers, node: _with_headers(reading, reply)}))
+        case Phase.ASKING, Query(tag=None), _:
+            return _advance(_replace(reading, gone=reading.gone | {node}))
+        case Phase.GATHERING, Query(), Snapshot() if message.tag is not None:
+            merged = _merge(reading.answers.get(node), reply)
+            return _gather(_replace(reading, answers={**reading.answers, node: merged}, gathered=reading.gathered | {node}))
+        case Phase.GATHERING, Query(), _ if message.tag is not None:
+            return _gather(_replace(reading, gathered=reading.gathered | {node}, gone=reading.gone | {node}))
+        case Phase.REWRITING, Write(), Accepted():
+            return _count_acceptances(_replace(reading, acks=reading.acks | {node}))
+        case Phase.REWRITING, Write(), _:
+            return _count_acceptances(_replace(reading, gone=reading.gone | {node}))
+    return reading, []
+
+
+def _with_headers(reading: Reading, snapshot: Snapshot) -> Snapshot:
+    """Put back the headers that a peer left out because they are known here."""
+    own = reading.answers.get(reading.me)
+    known = {view.tag: view.header for view in own.views} if own is not None else {}
+    views = tuple(view if view.header is not None else _replace(view, header=known.get(view.tag)) for view in snapshot.views)
+    return _replace(snapshot, views=views)
+
+
+def _merge(before: Snapshot | None, reply: Snapshot) -> Snapshot:
+    """Add what a node showed of the target to what it showed before."""
+    if before is None:
+        return reply
+    more = {view.tag for view in reply.views}
+    return _replace(before, views=(*(view for view in before.views if view.tag not in more), *reply.views))
+
+
+def _resolved(reading: Reading, event: Resolved) -> Step:
+    if event.group not in reading.needs:
+        return reading, []
+    if event.committed is None:
+        return _finish(reading, _unavailable(reading))
+    groups = {**reading.groups, event.group: event.committed}
+    return _advance(_replace(reading, groups=groups, needs=reading.needs - {event.group}))
+
+
+def _unasked(reading: Reading) -> list[str]:
+    return [node for node in reading.order if node not in reading.asked]
+
+
+def _open(reading: Reading) -> frozenset[str]:
+    return reading.asked - reading.gone - set(reading.answers)
+
+
+def _advance(reading: Reading) -> Step:
+    """Judge if enough have answered; else ask on."""
+    if reading.phase is not Phase.ASKING:
+        return _gather(reading) if reading.phase is Phase.GATHERING else (reading, [])
+    if reading.needs or (reading.me not in reading.answers and reading.me not in reading.gone):
+        return reading, []
+    enough = reading.quorum.read if not reading.wanted.survey else reading.quorum.share_count
+    unasked = _unasked(reading)
+    if len(reading.answers) < enough:
+        missing = enough - len(reading.answers) - (len(_open(reading)) if reading.patient else 0)
+        if unasked and missing > 0:
+            return _ask(reading, unasked[:missing])
+        if _open(reading) and (reading.patient or len(reading.answers) < reading.quorum.read):
+            return reading, []
+        if len(reading.answers) < reading.quorum.read:
+            return _finish(reading, _unavailable(reading))
+    evidence = reading.evidence
+    judgement = evidence.judge()
+    if judgement.unresolved:
+        return _replace(reading, needs=judgement.unresolved), []
+    if judgement.doubts:
+        return _doubtful(reading, evidence, judgement)
+    return _judged(reading, evidence, judgement)
+
+
+def _ask_on(reading: Reading) -> Step | None:
+    """Hear everyone before giving up; None when everyone was heard or is too slow."""
+    unasked = _unasked(reading)
+    if unasked:
+        return _ask(reading, unasked)
+    if _open(reading) and reading.patient:
+        return reading, []
+    return None
+
+
+def _doubtful(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
+    """The top is in doubt: write it once more under *its own* ballot, if that can be done, and answer only then (PROTO-16)."""
+    more = _ask_on(reading)
+    if more is not None:
+        return more
+    header = evidence.settleable(judgement.doubts[0])
+    if header is None:
+        return _finish(reading, _unavailable(reading))
+    ballot = max(view.ballot for view in evidence.views[header.tag].values())
+    shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
+    sealed = next(evidence.sealed(header.tag), None)
+    reading = _replace(reading, phase=Phase.REWRITING, rewritten=(ballot, header), gone=frozenset())
+    writes = [Send(node, reading.secret, Write(ballot, header, shares.get(node), sealed)) for node in reading.order]
+    return reading, writes
+
+
+def _count_acceptances(reading: Reading) -> Step:
+    open_ = len(reading.order) - len(reading.acks) - len(reading.gone)
+    verdict = tally(len(reading.acks), open_, reading.quorum.write)
+    if verdict == "pending":
+        return reading, []
+    if verdict == "lost" or reading.rewritten is None:
+        return _finish(reading, _unavailable(reading))
+    header = reading.rewritten[1]
+    confirms = to_all(reading.order, reading.secret, Confirm(header.tag))
+    views = {node: _mark(snapshot, header.tag) for node, snapshot in reading.answers.items()}
+    reading, sends = _advance(_replace(reading, phase=Phase.ASKING, answers=views, gone=reading.asked - set(views)))
+    return reading, confirms + sends
+
+
+def _mark(snapshot: Snapshot, tag: Ballot) -> Snapshot:
+    return _replace(snapshot, views=tuple(_replace(view, chosen=True) if view.tag == tag else view for view in snapshot.views))
+
+
+def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
+    head = judgement.head
+    if reading.wanted.decision:
+        return _finish(reading, Decided(head.kind if head is not None else Kind.ABORT))
+    if head is None or head.kind is not Kind.VALUE:
+        return _finish(_replace(reading, target=head), Failed("secret_not_found", names=(reading.secret.name,)))
+    if not reading.wanted.lineage:
+        return _gather(_replace(reading, phase=Phase.GATHERING, target=head, version=Version(head.version, head.valid_from)))
+    chain = evidence.lineage(head)
+    if chain is None:
+        more = _ask_on(reading)
+        return more if more is not None else _finish(reading, _unavailable(reading))
+    return _choose(reading, chain)
+
+
+def _choose(reading: Reading, chain: tuple[Header, ...]) -> Step:
+    """Pick the version that was asked for from the history, newest first."""
+    versions = intervals([(header.version, header.valid_from) for header in reversed(chain)])
+    wanted = reading.wanted
+    if wanted.history:
+        return _finish(reading, Versions(versions))
+    if wanted.version is not None:
+        version = next((each for each in versions if each.version == wanted.version), None)
+    else:
+        assert wanted.at is not None, "a lineage is read for a history, a version or a time"
+        version = valid_at(versions, wanted.at)
+    if version is None:
+        return _finish(reading, Failed("version_not_found", names=(reading.secret.name,)))
+    target = next(header for header in chain if header.version == version.version)
+    return _gather(_replace(reading, phase=Phase.GATHERING, target=target, version=version))
+
+
+def _gather(reading: Reading) -> Step:
+    """Rebuild the value from k sound shares and a sound sealed value; ask those who have not said for what is missing (PROTO-17)."""
+    header, version, evidence = reading.target, reading.version, reading.evidence
+    assert header is not None, "shares are gathered for a version"
+    assert version is not None, "shares are gathered for a version"
+    if not reading.wanted.reveal:
+        return _finish(reading, Found(version, None, header.encoding))
+    shares = evidence.sound_shares(header)
+    sealed = next((each for each in evidence.sealed(header.tag) if sealed_is_sound(header, each)), None)
+    if len(shares) >= header.threshold and sealed is not None:
+        try:
+            return _finish(reading, Found(version, open_value(reading.secret, header, shares, sealed), header.encoding))
+        except (ShamirError, EnvelopeError):
+            return _finish(reading, _unavailable(reading))
+    return _gather_more(reading, header, len(shares), sealed is None)
+
+
+def _gather_more(reading: Reading, header: Header, found: int, no_sealed: bool) -> Step:
+    """Ask as many more nodes for the target as shares are missing, those that are known to hold it first."""
+    holders = reading.evidence.views.get(header.tag, {})
+    fresh = sorted((node for node in reading.order if node not in reading.requested), key=lambda node: node not in holders)
+    waiting = reading.requested - reading.gathered
+    short = max(header.threshold - found, int(no_sealed)) - (len(waiting) if reading.patient else 0)
+    if short > 0 and fresh:
+        picked = fresh[:short]
+        queries = (Query(shares=True, sealed=no_sealed and node == picked[0], tag=header.tag) for node in picked)
+        sends = [Send(node, reading.secret, query) for node, query in zip(picked, queries, strict=True)]
+        return _replace(reading, requested=reading.requested | set(picked)), sends
+    return (reading, []) if waiting else _finish(reading, _unavailable(reading))
+
+
+def _unavailable(reading: Reading) -> Failed:
+    """Not now. While somebody's write is under way it may be asked again at once; else too few nodes answer."""
+    writing = any(snapshot.lease_ms > 0 for snapshot in reading.answers.values())
+    enough = len(reading.answers) >= reading.quorum.read
+    return Failed("unavailable", names=(reading.secret.name,), retry_ms=RETRY_MS if writing and enough else None)
+
+
+def _finish(reading: Reading, outcome: Result | Decided) -> Step:
+    return _replace(reading, phase=Phase.DONE, outcome=outcome), []

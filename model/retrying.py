@@ -1,0 +1,67 @@
+"""Recognising a retry: the first outcome of a request that carries the same idempotency key (SEM-20 to SEM-22).
+
+The digest of the key travels in the header of what the request wrote; a tombstone keeps the digests of what it buried for 24
+hours. The value is compared through its shares, never through a digest of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hmac import compare_digest
+
+from model.judging import Evidence, Standing
+from model.operation import Deleted, Failed, Result, Retry, Version, Written
+from model.record import RETRY_KEPT_US, Buried, Header, Kind, open_value
+
+
+def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | Header | None:
+    """What became of the first attempt, or None if there was none that could have an effect.
+
+    A tombstone's header means: that delete was ours and was chosen, its erasures are still to be finished. A match that is
+    still in doubt proves nothing either way: ``writing_failed``, outcome unknown.
+    """
+    unknown: Failed | None = None
+    for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
+        for entry in _entries(header):
+            if not compare_digest(entry.retry.key, retry.key):
+                continue
+            standing = evidence.standing(header.tag)
+            if standing is Standing.VOID:
+                continue
+            if standing is not Standing.CHOSEN:
+                unknown = Failed("writing_failed", names=(evidence.secret.name,))
+                continue
+            if not compare_digest(entry.retry.request, retry.request) or _differs(evidence, header, value):
+                return Failed("idempotency_key_reused", names=(evidence.secret.name,))
+            if header.kind is Kind.TOMBSTONE and header.retry is entry.retry:
+                return header
+            return Deleted() if entry.deleted else Written((Version(entry.version, entry.valid_from),))
+    return unknown
+
+
+def to_bury(evidence: Evidence, tombstone: Header, now: int) -> tuple[Buried, ...]:
+    """The digests that ``tombstone`` must keep: of every record it buries, and of tombstones below, for 24 hours."""
+    doubts = {doubt.tag for doubt in tombstone.doubts}
+    kept = {
+        entry.retry.key: entry
+        for header in sorted(evidence.headers.values(), key=lambda each: each.tag)
+        if header.tag in doubts or (tombstone.names_ancestor(header.tag) and evidence.standing(header.tag) is Standing.CHOSEN)
+        for entry in _entries(header)
+        if entry.valid_from > now - RETRY_KEPT_US
+    }
+    return tuple(kept.values())
+
+
+def _entries(header: Header) -> Iterator[Buried]:
+    if header.retry is not None:
+        yield Buried(header.retry, header.kind is Kind.TOMBSTONE, header.version, header.valid_from)
+    yield from header.buried
+
+
+def _differs(evidence: Evidence, header: Header, value: bytes) -> bool:
+    """Whether the version's value is known to be another one; with fewer than k shares at hand it is not known."""
+    shares = evidence.sound_shares(header) if header.needs_shares else {}
+    sealed = next(evidence.sealed(header.tag), None)
+    if sealed is None or len(shares) < header.threshold:
+        return False
+    return not compare_digest(open_value(evidence.secret, header, shares, sealed), value)

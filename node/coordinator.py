@@ -1,0 +1,346 @@
+"""Drives a batch of operations through the machines of ``model``, the own store and the roads to the peers.
+
+It decides nothing: it opens a machine for each operation, carries sends and replies between machines and nodes, tells them when
+their patience or time is over, and hands the outcomes back in order.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+
+from model import group as groups
+from model import proposal as proposals
+from model import reading as readings
+from model.envelope import KEY_BYTES, NONCE_BYTES
+from model.listing import merge
+from model.machine import Heard, PatienceOver, Send, TimeUp
+from model.message import Addressed, Confirm, NamePage, NamesAfter, Release, Reply, Unfit, Void
+from model.operation import (
+    Create,
+    Delete,
+    Failed,
+    Found,
+    History,
+    List,
+    Names,
+    NodeStatus,
+    Operation,
+    Read,
+    Result,
+    SecretId,
+    Status,
+    Update,
+)
+from model.placement import place, secret_digest
+from model.proposal import RETRY_MS, Intent, Proposal, Seat
+from model.quorum import Quorum
+from model.reading import Reading, Wanted
+from model.record import Entropy, group_register
+from model.session import Machine, Post, Session, Task
+from model.shamir import P
+from node.config import Settings
+from node.peers import Delivery, Parcel, Peers
+from node.store import Store
+
+_ONE_WAY = (Confirm, Release, Void)
+
+
+class Coordinator:
+    """This node in its role of coordinator. Thread-safe. ``learnt`` is told of every secret that repair should look at."""
+
+    def __init__(self, settings: Settings, store: Store, peers: Peers, learnt: Callable[[SecretId], None]) -> None:
+        self._settings = settings
+        self._quorum = settings.quorum()
+        self._store = store
+        self._peers = peers
+        self._learnt = learnt
+        self._boot = secrets.randbits(63)
+        self._lock = threading.Lock()
+        self._proposing: set[SecretId] = set()
+
+    @property
+    def quorum(self) -> Quorum:
+        return self._quorum
+
+    def perform(self, operations: Sequence[Operation]) -> list[Result]:
+        """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""
+        results: list[Result | None] = [None] * len(operations)
+        run = Run(self)
+        opened: dict[Task, int] = {}
+        claimed: set[SecretId] = set()
+        try:
+            for number, operation in enumerate(operations):
+                wanted = _written(operation)
+                if not self._claim(wanted):
+                    results[number] = Failed("write_conflict", names=_names(wanted), retry_ms=RETRY_MS)
+                    continue
+                claimed |= wanted
+                match operation:
+                    case List():
+                        results[number] = self._list(operation)
+                    case Status():
+                        results[number] = NodeStatus(self._settings.id, self._store.serving, self._peers.reachable())
+                    case _:
+                        opened[run.open(*self._machine(operation))] = number
+            run.drive()
+        finally:
+            self._release(claimed)
+        for task, number in opened.items():
+            results[number] = self._result(operations[number], run.machine(task))
+        return [result if result is not None else Failed("internal_error") for result in results]
+
+    def survey(self, keys: Iterable[SecretId], *, decisions: bool = False) -> list[Reading]:
+        """Read the latest record of each of ``keys`` from every node that answers; for repair and recovery."""
+        run = Run(self)
+        tasks = [run.open(*self.reading(secret, Wanted(survey=True, decision=decisions and secret.namespace == ""))) for secret in keys]
+        run.drive()
+        return [machine for machine in map(run.machine, tasks) if isinstance(machine, Reading)]
+
+    def settle(self, keys: Iterable[SecretId]) -> list[Proposal]:
+        """Settle whatever is in doubt at the top of each of ``keys`` by a vote; those being written here are left out."""
+        mine = {secret for secret in keys if self._claim({secret})}
+        try:
+            run = Run(self)
+            tasks = [run.open(*self.proposal(secret, Intent("decide" if secret.namespace == "" else "settle"))) for secret in mine]
+            run.drive()
+            return [machine for machine in map(run.machine, tasks) if isinstance(machine, Proposal)]
+        finally:
+            self._release(mine)
+
+    def send(self, sends: Iterable[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
+        """Send messages that belong to no machine; wait for what becomes of them until nobody has spoken for so long."""
+        return Run(self).exchange(list(sends), silence_seconds)
+
+    def reading(self, secret: SecretId, wanted: Wanted) -> tuple[Reading, list[Send]]:
+        return readings.begin(self._settings.id, secret, wanted, self._quorum, self._peers.order())
+
+    def proposal(self, secret: SecretId, intent: Intent) -> tuple[Proposal, list[Send]]:
+        entropy = self._entropy() if intent.verb in ("create", "update") else None
+        return proposals.begin(self._seat(secret), secret, intent, entropy, self._store.promised_counter(secret))
+
+    def group_settled(self, group: str) -> tuple[Proposal, list[Send]]:
+        """Opens what aborts a group unless it is decided."""
+        return self.proposal(group_register(group), Intent("decide"))
+
+    def group_looked_up(self, group: str) -> tuple[Reading, list[Send]]:
+        return self.reading(group_register(group), Wanted(reveal=False, decision=True))
+
+    @property
+    def me(self) -> str:
+        return self._settings.id
+
+    def reachable(self) -> tuple[str, ...]:
+        """The peers whose last exchange succeeded."""
+        return self._peers.reachable()
+
+    def store_of(self, node: str) -> bytes:
+        """The id of a peer's store as last heard, empty if never."""
+        return self._peers.store_of(node)
+
+    @property
+    def patience_seconds(self) -> float:
+        return self._settings.patience_ms / 1000
+
+    @property
+    def operation_seconds(self) -> float:
+        return self._settings.operation_timeout_ms / 1000
+
+    def apply_here(self, messages: Sequence[Addressed]) -> list[Reply]:
+        """Apply messages to the own store; one that recovers takes no part."""
+        return self._store.apply(messages) if self._store.serving else [Unfit() for _ in messages]
+
+    def post(self, node: str, parcel: Parcel) -> None:
+        self._peers.post(node, parcel)
+
+    def _machine(self, operation: Operation) -> tuple[Machine, list[Send]]:
+        match operation:
+            case Create(secrets=(new,)):
+                return self.proposal(new.secret, Intent("create", operation.now, new.value, new.encoding, retry=operation.retry))
+            case Create():
+                return self._group(operation)
+            case Update(secret=new):
+                intent = Intent("update", operation.now, new.value, new.encoding, operation.expected_version, operation.retry)
+                return self.proposal(new.secret, intent)
+            case Delete():
+                return self.proposal(operation.secret, Intent("delete", operation.now, retry=operation.retry))
+            case Read():
+                return self.reading(operation.secret, Wanted(operation.version, operation.at, reveal=operation.reveal))
+            case History():
+                return self.reading(operation.secret, Wanted(history=True, reveal=False))
+            case _:
+                raise TypeError(f"not an operation on secrets: {type(operation).__name__}")
+
+    def _group(self, create: Create) -> tuple[groups.Group, list[Send]]:
+        group = secrets.token_hex(16)
+        keys = [new.secret for new in create.secrets]
+        return groups.begin(
+            tuple(self._seat(secret) for secret in keys),
+            self._seat(group_register(group)),
+            group,
+            create.secrets,
+            create.now,
+            create.retry,
+            tuple(self._entropy() for _ in keys),
+            tuple(self._store.promised_counter(secret) for secret in keys),
+        )
+
+    def _seat(self, secret: SecretId) -> Seat:
+        nodes = place(secret_digest(secret.namespace, secret.name), self._settings.nodes, self._quorum.share_count)
+        return Seat(self._settings.id, self._boot, self._quorum, nodes, self._settings.lease_ms)
+
+    def _entropy(self) -> Entropy:
+        """A version's randomness, from the operating system: key, nonce, and k-1 coefficients uniform in the field."""
+        coefficients = tuple(secrets.randbelow(P) for _ in range(self._quorum.threshold - 1))
+        return Entropy(secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES), coefficients)
+
+    def _result(self, operation: Operation, machine: Machine) -> Result:
+        outcome = machine.outcome
+        if isinstance(operation, Delete) or (isinstance(operation, Read) and isinstance(outcome, Found)):
+            self._learnt(operation.secret)
+        if outcome is None or isinstance(outcome, proposals.Settled | proposals.Decided):
+            return Failed("internal_error")
+        return outcome
+
+    def _list(self, asked: List) -> Result:
+        """Names that some R nodes between them hold as live, each confirmed by a reading."""
+        names: list[str] = []
+        after = asked.after
+        while True:
+            message = NamesAfter(asked.prefix, after, asked.limit)
+            everyone = (self.me, *self._peers.order())
+            replies = self.send((Send(node, SecretId(asked.namespace, ""), message) for node in everyone), self.patience_seconds)
+            pages = [reply for _, reply in replies if isinstance(reply, NamePage)]
+            if len(pages) < self._quorum.read:
+                return Failed("unavailable")
+            candidates, more = merge(pages, asked.limit)
+            run = Run(self)
+            keys = [SecretId(asked.namespace, name) for name in candidates]
+            tasks = [run.open(*self.reading(secret, Wanted(reveal=False))) for secret in keys]
+            run.drive()
+            for secret, task in zip(keys, tasks, strict=True):
+                outcome = run.machine(task).outcome
+                if isinstance(outcome, Found):
+                    names.append(secret.name)
+                elif not (isinstance(outcome, Failed) and outcome.code == "secret_not_found"):
+                    return outcome if isinstance(outcome, Failed) else Failed("unavailable")
+            if len(names) >= asked.limit or not more:
+                return Names(tuple(names[: asked.limit]), more or len(names) > asked.limit)
+            after = candidates[-1]
+
+    def _claim(self, wanted: set[SecretId]) -> bool:
+        """Two proposals of one node never meet: the second is asked again a moment later."""
+        with self._lock:
+            if wanted & self._proposing:
+                return False
+            self._proposing |= wanted
+            return True
+
+    def _release(self, claimed: set[SecretId]) -> None:
+        with self._lock:
+            self._proposing -= claimed
+
+
+class Run:
+    """One batch's machines, driven to their outcomes by the calling thread."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._session = Session(coordinator.group_settled, coordinator.group_looked_up)
+        self._mailbox: SimpleQueue[Delivery] = SimpleQueue()
+        self._first: list[Post] = []
+
+    def open(self, machine: Machine, sends: list[Send]) -> Task:
+        task, posts = self._session.open(machine, sends)
+        self._first += posts
+        return task
+
+    def machine(self, task: Task) -> Machine:
+        return self._session.machine(task)
+
+    def drive(self) -> None:
+        """Until every machine has its outcome."""
+        deadline = time.monotonic() + self._coordinator.operation_seconds
+        self._carry(self._first)
+        while tasks := self._session.unfinished():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._carry([post for task in tasks for post in self._session.step(task, TimeUp())])
+                continue
+            try:
+                delivery = self._mailbox.get(timeout=min(left, self._coordinator.patience_seconds))
+            except Empty:
+                self._carry([post for task in tasks for post in self._session.step(task, PatienceOver())])
+                continue
+            self._carry(self._hear(delivery))
+
+    def exchange(self, sends: list[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
+        """Send messages that belong to no machine; return what came of each, None for no reply."""
+        replies = dict[Task, Reply]()
+        deliveries = self._dispatch([Post(number, send) for number, send in enumerate(sends)])
+        heard = 0
+        while True:
+            for delivery in deliveries:
+                heard += len(delivery.tokens)
+                if delivery.replies is not None:
+                    replies.update((post.task, reply) for post, reply in zip(delivery.tokens, delivery.replies, strict=True))
+            if heard == len(sends):
+                break
+            try:
+                deliveries = [self._mailbox.get(timeout=silence_seconds)]
+            except Empty:
+                break
+        return [(send, replies.get(number)) for number, send in enumerate(sends)]
+
+    def _carry(self, posts: list[Post]) -> None:
+        """Send to the peers, then apply to the own store, until nothing more follows from that."""
+        while posts:
+            posts = [post for delivery in self._dispatch(posts) for post in self._hear(delivery)]
+
+    def _dispatch(self, posts: Sequence[Post]) -> list[Delivery]:
+        """Peers first: they work while this node applies its own part. Returns what the own store replied."""
+        by_node: dict[str, tuple[list[Post], list[Post]]] = {}
+        for post in posts:
+            waited, riding = by_node.setdefault(post.send.node, ([], []))
+            (riding if isinstance(post.send.message, _ONE_WAY) else waited).append(post)
+        here = by_node.pop(self._coordinator.me, ([], []))
+        for node, (waited, riding) in by_node.items():
+            if riding:
+                self._coordinator.post(node, Parcel(_addressed(riding), (), None))
+            if waited:
+                self._coordinator.post(node, Parcel(_addressed(waited), waited, self._mailbox))
+        local = [*here[1], *here[0]]
+        if not local:
+            return []
+        return [Delivery(local, self._coordinator.apply_here(_addressed(local)))]
+
+    def _hear(self, delivery: Delivery) -> list[Post]:
+        replies = delivery.replies if delivery.replies is not None else [None] * len(delivery.tokens)
+        posts: list[Post] = []
+        for post, reply in zip(delivery.tokens, replies, strict=True):
+            if not isinstance(post.send.message, _ONE_WAY):
+                posts += self._session.step(post.task, Heard(post.send, reply if not isinstance(reply, Unfit) else None))
+        return posts
+
+
+def _addressed(posts: Sequence[Post]) -> tuple[Addressed, ...]:
+    return tuple(Addressed(post.send.secret, post.send.message) for post in posts)
+
+
+def _written(operation: Operation) -> set[SecretId]:
+    match operation:
+        case Create():
+            return {new.secret for new in operation.secrets}
+        case Update():
+            return {operation.secret.secret}
+        case Delete():
+            return {operation.secret}
+        case _:
+            return set()
+
+
+def _names(keys: set[SecretId]) -> tuple[str, ...]:
+    return tuple(sorted(secret.name for secret in keys))

@@ -1,0 +1,48 @@
+"""How gunicorn serves a node: ``gunicorn -c python:node.gunicorn_conf node.wsgi:app``.
+
+One process with many threads: the store, its leases and the roads to the peers belong to one process.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from node.config import from_environment
+from node.tls import MutualContext
+
+_settings = from_environment()
+_context = MutualContext(_settings, ssl.Purpose.CLIENT_AUTH)
+
+bind = _settings.bind
+worker_class = "node.worker.Worker"
+workers = 1
+threads = _settings.threads
+worker_connections = 256
+backlog = 512
+preload_app = False
+keepalive = 75
+timeout = 60
+graceful_timeout = 10
+
+certfile = str(_settings.certificate)
+keyfile = str(_settings.key)
+ca_certs = str(_settings.ca)
+cert_reqs = ssl.CERT_REQUIRED
+do_handshake_on_connect = False
+
+http_parser = "python"
+forwarded_allow_ips = ""
+proxy_protocol = "off"
+control_socket_disable = True
+
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+
+def ssl_context(config: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """The TLS context of the next connection."""
+    del config, default_factory
+    return _context.get()

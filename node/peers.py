@@ -1,0 +1,207 @@
+"""The roads to the other nodes: many messages ride in one request (PROTO-3).
+
+Each peer has a road of its own. Whatever waits for the peer leaves together; while that request is under way the next list fills
+up. There is no timer in this: an idle road sends at once, a busy one batches by itself. Messages that nobody waits for (Confirm,
+Release, Void) ride along with the next request, or leave by themselves after a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+from urllib3.connection import HTTPSConnection
+
+from model.identity import Identity, IdentityError, Role
+from model.message import Addressed, Exchange, Replies, Reply, decode_replies, encode
+from node.config import Settings
+from node.tls import MutualContext, identity_of
+
+logger = logging.getLogger(__name__)
+
+FLIGHTS = 2
+"""Requests under way to one peer at a time: a slow one does not hold up the next list."""
+FLIGHT_MESSAGES = 1024
+RIDE_SECONDS = 0.02
+"""How long a message that nobody waits for waits for company."""
+SUSPECT_SECONDS = 2.0
+"""How long a peer that failed is asked last."""
+
+
+class Delivery(NamedTuple):
+    """What came of a parcel: its tokens and, in step, the replies; None if none will come."""
+
+    tokens: Sequence[Any]
+    replies: Sequence[Reply] | None
+
+
+class Parcel(NamedTuple):
+    """Messages for one peer, and where their replies go; without a mailbox nobody waits."""
+
+    messages: Sequence[Addressed]
+    tokens: Sequence[Any]
+    mailbox: SimpleQueue[Delivery] | None
+
+
+class Peers(Protocol):
+    """What a coordinator needs of the other nodes; tests supply their own."""
+
+    def post(self, node: str, parcel: Parcel) -> None:
+        """Take a parcel for ``node``; its Delivery reaches the mailbox in any case."""
+
+    def order(self) -> tuple[str, ...]:
+        """The peers, in the order in which to ask them: those that answered last before those that failed."""
+
+    def reachable(self) -> tuple[str, ...]:
+        """The peers whose last exchange succeeded."""
+
+    def store_of(self, node: str) -> bytes:
+        """The id of a peer's store as last heard, empty if never."""
+
+
+class _Connection(HTTPSConnection):
+    """A connection to exactly one node: a host name alone would let one node pose as another."""
+
+    def __init__(self, road: Road, context: ssl.SSLContext) -> None:
+        super().__init__(road.host, road.port, timeout=road.connect_seconds, ssl_context=context)
+        self._road = road
+
+    def connect(self) -> None:
+        super().connect()
+        if identity_of(self.sock, self._road.identity.trust_domain) != self._road.identity:
+            raise IdentityError("the certificate belongs to another node")
+        self.sock.settimeout(self._road.answer_seconds)
+
+
+class Road:
+    """The road to one peer."""
+
+    def __init__(self, settings: Settings, node: str, context: MutualContext) -> None:
+        parts = urlsplit(settings.nodes[node])
+        self.host, self.port = str(parts.hostname), int(parts.port or 0)
+        self.identity = Identity(settings.trust_domain, Role.NODE, node)
+        self.connect_seconds = settings.connect_timeout_ms / 1000
+        self.answer_seconds = settings.exchange_timeout_ms / 1000
+        self._answer_bytes = settings.exchange_bytes
+        self._sender = settings.id
+        self._context = context
+        self._wake = threading.Condition()
+        self._waiting: list[Parcel] = []
+        self._riding: list[Addressed] = []
+        self.store = b""
+        self.failed_at = 0.0
+        self.reached = False
+        for number in range(FLIGHTS):
+            threading.Thread(target=self._fly, name=f"road-{node}-{number}", daemon=True).start()
+
+    def post(self, parcel: Parcel) -> None:
+        with self._wake:
+            if parcel.mailbox is None:
+                self._riding.extend(parcel.messages)
+            else:
+                self._waiting.append(parcel)
+            self._wake.notify()
+
+    def _fly(self) -> None:
+        """One flight after another, for ever, on one kept-alive connection."""
+        connection: _Connection | None = None
+        while True:
+            riding, parcels = self._load()
+            messages = (*riding, *(message for parcel in parcels for message in parcel.messages))
+            replies: Sequence[Reply] | None = None
+            try:
+                if connection is None:
+                    connection = _Connection(self, self._context.get())
+                    connection.connect()
+                replies = self._exchange(connection, messages)
+                self.reached = True
+            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+                if self.reached or not self.failed_at:
+                    logger.warning("node %s does not answer: %s", self.identity.id, type(error).__name__)
+                self.failed_at, self.reached = time.monotonic(), False
+                if connection is not None:
+                    connection.close()
+                connection = None
+            self._deliver(parcels, None if replies is None else replies[len(riding) :])
+
+    def _load(self) -> tuple[list[Addressed], list[Parcel]]:
+        """Wait for something to carry; take what is there, up to a limit."""
+        with self._wake:
+            while not self._waiting:
+                if not self._wake.wait(RIDE_SECONDS if self._riding else None) and self._riding:
+                    break
+            riding, self._riding = self._riding[:FLIGHT_MESSAGES], self._riding[FLIGHT_MESSAGES:]
+            parcels: list[Parcel] = []
+            count = len(riding)
+            while self._waiting and (not parcels or count + len(self._waiting[0].messages) <= FLIGHT_MESSAGES):
+                parcels.append(self._waiting.pop(0))
+                count += len(parcels[-1].messages)
+            return riding, parcels
+
+    def _exchange(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
+        """Send a list of messages, return the list of replies; None if the peer's store is not the one they were meant for."""
+        body = encode(Exchange(self._sender, self.store, messages))
+        headers = {"Content-Type": "application/msgpack"}
+        connection.request("POST", "/v1/messages", body=body, headers=headers, preload_content=False, decode_content=False)
+        response = connection.getresponse()
+        answer = response.read(self._answer_bytes + 1)
+        if response.status != 200 or len(answer) > self._answer_bytes or response.read(1):
+            raise ValueError(f"unusable answer, status {response.status}")
+        replies = _decode(answer)
+        self.store = replies.store
+        if replies.replies is not None and len(replies.replies) != len(messages):
+            raise ValueError("an answer of another length")
+        return replies.replies
+
+    def _deliver(self, parcels: list[Parcel], replies: Sequence[Reply] | None) -> None:
+        start = 0
+        for parcel in parcels:
+            end = start + len(parcel.messages)
+            if parcel.mailbox is not None:
+                parcel.mailbox.put(Delivery(parcel.tokens, None if replies is None else replies[start:end]))
+            start = end
+
+
+class Roads:
+    """All roads of a node. Implements ``Peers``."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = MutualContext(settings, ssl.Purpose.SERVER_AUTH)
+        self._roads = {node: Road(settings, node, context) for node in settings.peers}
+        self._turn = 0
+
+    def post(self, node: str, parcel: Parcel) -> None:
+        self._roads[node].post(parcel)
+
+    def order(self) -> tuple[str, ...]:
+        self._turn += 1
+        names = list(self._roads)
+        start = self._turn % len(names)
+        now = time.monotonic()
+        return tuple(sorted(names[start:] + names[:start], key=lambda node: self._suspect(self._roads[node], now)))
+
+    def reachable(self) -> tuple[str, ...]:
+        return tuple(node for node, road in self._roads.items() if road.reached)
+
+    def store_of(self, node: str) -> bytes:
+        return self._roads[node].store
+
+    @staticmethod
+    def _suspect(road: Road, now: float) -> bool:
+        return not road.reached and road.failed_at > 0 and now - road.failed_at < SUSPECT_SECONDS
+
+
+def _decode(body: bytes) -> Replies:
+    """Raises ValueError without a word of the content."""
+    try:
+        return decode_replies(body)
+    except msgspec.MsgspecError:
+        raise ValueError("an answer that is not a list of replies") from None

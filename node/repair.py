@@ -1,0 +1,215 @@
+"""The background half of keeping every shard where it belongs: read repair, finishing what a crash left, catching up, recovery.
+
+One thread does all of it, a batch at a time, and only ever sends what the machines of ``model`` say. Nothing here is needed for
+an answer to be right; it keeps enough shards alive that there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+
+from model.machine import Send
+from model.message import Addressed, ChangePage, ChangesAfter, Query, Snapshot
+from model.operation import SecretId
+from model.reading import Reading, Wanted
+from model.record import Header
+from model.repairing import repairs
+from model.restoring import lacking, restored, shards_wanted
+from node.config import Settings
+from node.coordinator import Coordinator, Run
+from node.store import Store
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECRETS = 64
+PAGE_SECRETS = 512
+WAITING_SECRETS = 4096
+"""How many secrets may wait to be looked at; more are dropped: repair is best effort, and the next read asks again."""
+REMEMBERED_SECRETS = 8192
+LINGER_SECONDS = 0.3
+"""How long after a read or a delete its secret is looked at, so that replies under way still arrive."""
+SILENCE_SECONDS = 2.0
+ATTENTION_SECONDS = 30.0
+"""How long a secret that was found whole is not looked at again on account of reads."""
+
+
+class Repairer:
+    """Looks after the shards, in a thread of its own. ``notice`` is safe to call from any thread."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._quorum = settings.quorum()
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[SecretId, float] = OrderedDict()
+        self._whole: OrderedDict[SecretId, float] = OrderedDict()
+        self._stop = threading.Event()
+        self._swept_revision = 0
+        self._reached: frozenset[str] = frozenset()
+
+    def notice(self, secret: SecretId) -> None:
+        """A secret was read or deleted here: look at its shards in a moment."""
+        now = time.monotonic()
+        with self._lock:
+            looked_at = self._whole.get(secret)
+            known = secret in self._waiting or (looked_at is not None and now - looked_at < ATTENTION_SECONDS)
+            if not known and len(self._waiting) < WAITING_SECRETS:
+                self._waiting[secret] = now
+
+    def start(self, coordinator: Coordinator) -> None:
+        threading.Thread(target=self.run, args=(coordinator,), name="repair", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self, coordinator: Coordinator) -> None:
+        """Until stopped: recover if need be, then tend."""
+        swept = 0.0
+        caught_up = 0.0
+        while not self._stop.wait(0.1):
+            try:
+                if not self._store.serving:
+                    self._recover(coordinator)
+                    continue
+                self._tend(coordinator, self._due())
+                now = time.monotonic()
+                if now - swept >= self._settings.sweep_seconds:
+                    swept = now
+                    self._sweep(coordinator)
+                    if self._somebody_returned(coordinator) or now - caught_up >= self._settings.catch_up_seconds:
+                        caught_up = now
+                        self._catch_up(coordinator)
+            except Exception:  # the caretaker must outlive whatever it meets
+                logger.exception("repair met an error and goes on")
+
+    def _due(self) -> list[SecretId]:
+        """The secrets that were noticed long enough ago, at most a batch."""
+        before = time.monotonic() - LINGER_SECONDS
+        with self._lock:
+            due = [secret for secret, since in self._waiting.items() if since <= before][:BATCH_SECRETS]
+            for secret in due:
+                del self._waiting[secret]
+        return due
+
+    def _tend(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> None:
+        """Survey secrets and repair what the trigger says (PROTO-17)."""
+        if not secrets:
+            return
+        readings = coordinator.survey(secrets)
+        sends = [send for reading in readings for send in repairs(reading, self._settings.repair_trigger_buffer)]
+        coordinator.send(sends, SILENCE_SECONDS)
+        amiss = {send.secret for send in sends} | {
+            reading.secret for reading in readings if len(reading.answers) < self._quorum.share_count
+        }
+        with self._lock:
+            for secret in secrets:
+                if secret not in amiss:
+                    self._whole[secret] = time.monotonic()
+                    self._whole.move_to_end(secret)
+            while len(self._whole) > REMEMBERED_SECRETS:
+                self._whole.popitem(last=False)
+        if sends:
+            logger.info("repair sent %d messages for %d secrets", len(sends), len({send.secret for send in sends}))
+
+    def _sweep(self, coordinator: Coordinator) -> None:
+        """Finish writes and deletes that have stood unfinished since the sweep before (PROTO-13)."""
+        stale = self._store.unfinished(self._swept_revision, BATCH_SECRETS)
+        self._swept_revision = self._store.revision
+        if stale:
+            coordinator.settle(stale)
+            self._tend(coordinator, stale)
+
+    def _somebody_returned(self, coordinator: Coordinator) -> bool:
+        """Whether a peer answers that did not before: then this node, or that one, was away."""
+        coordinator.send([Send(node, SecretId("", ""), Query()) for node in self._settings.peers], SILENCE_SECONDS)
+        reached = frozenset(coordinator.reachable())
+        returned = reached - self._reached
+        self._reached = reached
+        if returned:
+            with self._lock:
+                self._whole.clear()
+        return bool(returned)
+
+    def _catch_up(self, coordinator: Coordinator) -> None:
+        """Ask every peer what changed there, and take over what this node has not (PROTO-13)."""
+        for node in self._settings.peers:
+            key = f"caught-up/{node}"
+            noted = self._store.note(key)
+            store_id, revision = msgspec.msgpack.decode(noted, type=tuple[bytes, int]) if noted is not None else (b"", 0)
+            if store_id != coordinator.store_of(node):
+                store_id, revision = coordinator.store_of(node), 0
+            complete = True
+            while complete and (page := self._page(coordinator, node, revision)) is not None:
+                missing = self._store.missing(page.changes)
+                for start in range(0, len(missing), BATCH_SECRETS):
+                    complete = self._restore(coordinator, missing[start : start + BATCH_SECRETS]) and complete
+                revision = page.revision
+                if not page.more:
+                    break
+            if complete and noted != (now := msgspec.msgpack.encode((store_id, revision))):
+                self._store.put_note(key, now)
+
+    def _page(self, coordinator: Coordinator, node: str, revision: int) -> ChangePage | None:
+        asked = Send(node, SecretId("", ""), ChangesAfter(revision, PAGE_SECRETS))
+        reply = coordinator.send([asked], SILENCE_SECONDS)[0][1]
+        return reply if isinstance(reply, ChangePage) else None
+
+    def _recover(self, coordinator: Coordinator) -> None:
+        """A lost disk: take over everything from n-W+1 others before promising anything again (PROTO-12)."""
+        keys: dict[SecretId, None] = {}
+        counter, heard = 0, 0
+        for node in self._settings.peers:
+            revision = 0
+            while (page := self._page(coordinator, node, revision)) is not None:
+                keys.update((change.secret, None) for change in page.changes)
+                counter, revision = max(counter, page.counter), page.revision
+                if not page.more:
+                    heard += 1
+                    break
+        needed = self._quorum.share_count - self._quorum.write + 1
+        logger.warning("recovering from a lost store: %d of at least %d peers answered, %d secrets to take over", heard, needed, len(keys))
+        if heard < needed:
+            self._stop.wait(1.0)
+            return
+        secrets = list(keys)
+        complete = True
+        for start in range(0, len(secrets), BATCH_SECRETS):
+            complete = self._restore(coordinator, secrets[start : start + BATCH_SECRETS]) and complete
+        if complete:
+            self._store.serve_from(counter)
+            logger.warning("recovered: serving again")
+        else:
+            self._stop.wait(1.0)
+
+    def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
+        """Take over every chosen record of ``secrets`` that this node has not. False if one of them is in doubt for now."""
+        run = Run(coordinator)
+        tasks = [run.open(*coordinator.reading(secret, Wanted(history=True, reveal=False, survey=True))) for secret in secrets]
+        run.drive()
+        complete = True
+        wanted: list[tuple[Reading, Header]] = []
+        for task in tasks:
+            reading = run.machine(task)
+            assert isinstance(reading, Reading), "a survey is a reading"
+            headers = lacking(reading, self._settings.id)
+            complete = complete and headers is not None
+            wanted += [(reading, header) for header in headers or ()]
+        asked = [send for reading, header in wanted for send in shards_wanted(reading, header)]
+        answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
+        for send, reply in coordinator.send(asked, SILENCE_SECONDS):
+            if isinstance(reply, Snapshot) and isinstance(send.message, Query):
+                answers.setdefault((send.secret, send.message.tag), {})[send.node] = reply
+        messages = []
+        for reading, header in wanted:
+            message = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)
+            if message is not None:
+                messages.append(Addressed(reading.secret, message))
+        if messages:
+            self._store.apply(messages)
+        return complete
