@@ -113,7 +113,7 @@ def restart(data: Path | None, identifier: str) -> None:
         server = cluster.server(identifier)
         cluster.stop([server])
         cluster.start([server], notice)
-    click.echo(f"{server.id} is ready", err=True)
+    click.echo(f"restarted {server.id}", err=True)
 
 
 def _directory(data: Path | None) -> Path:

@@ -43,7 +43,7 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
     def begin() -> None:
         g.begun = time.monotonic()
         g.request_id = secrets.token_hex(16)
-        if not request.host:
+        if "Host" not in request.headers:
             raise InvalidRequest("A Host header is required")
 
     @app.after_request

@@ -19,14 +19,14 @@ from werkzeug.wrappers import Request
 from model.errors import InvalidRequest, LengthRequired, TooLarge, UnsupportedMediaType
 from model.operation import Encoding, NewValue, Retry, SecretId
 
-MAX_VERSION = 2**53 - 1
-"""The largest version that every JSON reader reads exactly."""
+MAX_VERSION = 10**15 - 1
+"""The largest version that can be asked for: fifteen digits, which every JSON reader reads exactly."""
 
 Body = TypeVar("Body")
 
 _CONTENT_TYPE = re.compile(r"application/json[ \t]*(;[ \t]*charset=\"?utf-8\"?)?[ \t]*", re.IGNORECASE)
-_NUMBER = re.compile(r"[1-9][0-9]{0,15}")
-_ETAG = re.compile(r'"([1-9][0-9]{0,15})"')
+_NUMBER = re.compile(r"[1-9][0-9]{0,14}")
+_ETAG = re.compile(r'"([1-9][0-9]{0,14})"')
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 

@@ -225,7 +225,7 @@ def perform(
 
 
 def _create_all(after: dict[SecretId, Secret], operation: Create) -> tuple[dict[SecretId, Secret], Result]:
-    """All or none (SEM-18). Where only some remember the key, the others having forgotten it, nothing is created (SEM-22)."""
+    """All or none (SEM-19). Where only some remember the key, the others having forgotten it, nothing is created (SEM-22)."""
     firsts = {new.secret: recall(after[new.secret], operation.retry, new.value) for new in operation.secrets}
     if any(isinstance(first, Failed) for first in firsts.values()):
         return after, Failed("idempotency_key_reused")

@@ -1,4 +1,4 @@
-"""The oracle: could these answers have come from one vault that does one thing at a time? (SEM-23 to SEM-25)
+"""The oracle: could these answers have come from one vault that does one thing at a time? (SEM-8, SEM-16, SEM-25)
 
 ``Vault.expect`` is told each operation and its answer, in the order they happened, and raises ``Contradiction`` for an answer that
 nothing explains. It keeps every world (``model.world``) that explains all answers so far. Secrets are judged apart from each
@@ -90,7 +90,7 @@ class Vault:
         return Vault({**self.worlds, **parts}, self.serial + 1, self.fence)
 
     def _check_names(self, asked: List, result: Result | None) -> None:
-        """A page of names: those live in every world are in it, those live in none are not (SEM-19)."""
+        """A page of names: those live in every world are in it, those live in none are not (SEM-18)."""
         always: set[str] = set()
         perhaps: set[str] = set()
         for name, worlds in self.worlds.items():
@@ -106,7 +106,7 @@ class Vault:
             "are more than asked for": page[asked.limit :],
             "cannot be there": sorted(set(page) - perhaps),
             "must be there": sorted(name for name in always - set(page) if not result.more or name <= last),
-            "would have to follow": [] if not result.more or (any(name > last for name in perhaps) and page) else ["some names"],
+            "would have to be there": ["some names"] if result.more and not page else [],
         }
         wrong = [f"{', '.join(names)} {complaint}" for complaint, names in complaints.items() if names]
         if wrong:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
-from queue import Empty, SimpleQueue
 
 from model import group as groups
 from model import proposal as proposals
 from model import reading as readings
 from model.envelope import KEY_BYTES, NONCE_BYTES
 from model.listing import merge
-from model.machine import Heard, PatienceOver, Send, TimeUp
-from model.message import Addressed, Confirm, NamePage, NamesAfter, Release, Reply, Unfit, Void
+from model.machine import Send
+from model.message import Addressed, NamePage, NamesAfter, Reply, Unfit
 from model.operation import (
     Create,
     Delete,
@@ -37,16 +35,14 @@ from model.operation import (
 )
 from model.placement import place, secret_digest
 from model.proposal import RETRY_MS, Intent, Proposal, Seat
-from model.quorum import Quorum
 from model.reading import Reading, Wanted
 from model.record import Entropy, group_register
-from model.session import Machine, Post, Session, Task
+from model.session import Machine, Session, Task
 from model.shamir import P
 from node.config import Settings
-from node.peers import Delivery, Parcel, Peers
+from node.peers import Peers
+from node.run import Ports, Run
 from node.store import Store
-
-_ONE_WAY = (Confirm, Release, Void)
 
 
 class Coordinator:
@@ -61,15 +57,12 @@ class Coordinator:
         self._boot = secrets.randbits(63)
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
-
-    @property
-    def quorum(self) -> Quorum:
-        return self._quorum
+        self._ports = Ports(settings.id, self._apply, peers.post, settings.patience_ms / 1000, settings.operation_timeout_ms / 1000)
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
         """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""
         results: list[Result | None] = [None] * len(operations)
-        run = Run(self)
+        run = self.run()
         opened: dict[Task, int] = {}
         claimed: set[SecretId] = set()
         try:
@@ -95,7 +88,7 @@ class Coordinator:
 
     def survey(self, keys: Iterable[SecretId], *, decisions: bool = False) -> list[Reading]:
         """Read the latest record of each of ``keys`` from every node that answers; for repair and recovery."""
-        run = Run(self)
+        run = self.run()
         tasks = [run.open(*self.reading(secret, Wanted(survey=True, decision=decisions and secret.namespace == ""))) for secret in keys]
         run.drive()
         return [machine for machine in map(run.machine, tasks) if isinstance(machine, Reading)]
@@ -104,7 +97,7 @@ class Coordinator:
         """Settle whatever is in doubt at the top of each of ``keys`` by a vote; those being written here are left out."""
         mine = {secret for secret in keys if self._claim({secret})}
         try:
-            run = Run(self)
+            run = self.run()
             tasks = [run.open(*self.proposal(secret, Intent("decide" if secret.namespace == "" else "settle"))) for secret in mine]
             run.drive()
             return [machine for machine in map(run.machine, tasks) if isinstance(machine, Proposal)]
@@ -113,7 +106,7 @@ class Coordinator:
 
     def send(self, sends: Iterable[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
         """Send messages that belong to no machine; wait for what becomes of them until nobody has spoken for so long."""
-        return Run(self).exchange(list(sends), silence_seconds)
+        return self.run().exchange(list(sends), silence_seconds)
 
     def reading(self, secret: SecretId, wanted: Wanted) -> tuple[Reading, list[Send]]:
         return readings.begin(self._settings.id, secret, wanted, self._quorum, self._peers.order())
@@ -122,16 +115,12 @@ class Coordinator:
         entropy = self._entropy() if intent.verb in ("create", "update") else None
         return proposals.begin(self._seat(secret), secret, intent, entropy, self._store.promised_counter(secret))
 
-    def group_settled(self, group: str) -> tuple[Proposal, list[Send]]:
+    def _group_settled(self, group: str) -> tuple[Proposal, list[Send]]:
         """Opens what aborts a group unless it is decided."""
         return self.proposal(group_register(group), Intent("decide"))
 
-    def group_looked_up(self, group: str) -> tuple[Reading, list[Send]]:
+    def _group_looked_up(self, group: str) -> tuple[Reading, list[Send]]:
         return self.reading(group_register(group), Wanted(reveal=False, decision=True))
-
-    @property
-    def me(self) -> str:
-        return self._settings.id
 
     def reachable(self) -> tuple[str, ...]:
         """The peers whose last exchange succeeded."""
@@ -141,20 +130,9 @@ class Coordinator:
         """The id of a peer's store as last heard, empty if never."""
         return self._peers.store_of(node)
 
-    @property
-    def patience_seconds(self) -> float:
-        return self._settings.patience_ms / 1000
-
-    @property
-    def operation_seconds(self) -> float:
-        return self._settings.operation_timeout_ms / 1000
-
-    def apply_here(self, messages: Sequence[Addressed]) -> list[Reply]:
-        """Apply messages to the own store; one that recovers takes no part."""
-        return self._store.apply(messages) if self._store.serving else [Unfit() for _ in messages]
-
-    def post(self, node: str, parcel: Parcel) -> None:
-        self._peers.post(node, parcel)
+    def run(self) -> Run:
+        """A fresh run of machines on this node."""
+        return Run(self._ports, Session(self._group_settled, self._group_looked_up))
 
     def _machine(self, operation: Operation) -> tuple[Machine, list[Send]]:
         match operation:
@@ -211,13 +189,13 @@ class Coordinator:
         after = asked.after
         while True:
             message = NamesAfter(asked.prefix, after, asked.limit)
-            everyone = (self.me, *self._peers.order())
-            replies = self.send((Send(node, SecretId(asked.namespace, ""), message) for node in everyone), self.patience_seconds)
+            everyone = (self._settings.id, *self._peers.order())
+            replies = self.send((Send(node, SecretId(asked.namespace, ""), message) for node in everyone), self._ports.patience_seconds)
             pages = [reply for _, reply in replies if isinstance(reply, NamePage)]
             if len(pages) < self._quorum.read:
                 return Failed("unavailable")
             candidates, more = merge(pages, asked.limit)
-            run = Run(self)
+            run = self.run()
             keys = [SecretId(asked.namespace, name) for name in candidates]
             tasks = [run.open(*self.reading(secret, Wanted(reveal=False))) for secret in keys]
             run.drive()
@@ -231,6 +209,10 @@ class Coordinator:
                 return Names(tuple(names[: asked.limit]), more or len(names) > asked.limit)
             after = candidates[-1]
 
+    def _apply(self, messages: Sequence[Addressed]) -> list[Reply]:
+        """The own store's replies; one that recovers takes no part."""
+        return self._store.apply(messages) if self._store.serving else [Unfit() for _ in messages]
+
     def _claim(self, wanted: set[SecretId]) -> bool:
         """Two proposals of one node never meet: the second is asked again a moment later."""
         with self._lock:
@@ -242,92 +224,6 @@ class Coordinator:
     def _release(self, claimed: set[SecretId]) -> None:
         with self._lock:
             self._proposing -= claimed
-
-
-class Run:
-    """One batch's machines, driven to their outcomes by the calling thread."""
-
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
-        self._session = Session(coordinator.group_settled, coordinator.group_looked_up)
-        self._mailbox: SimpleQueue[Delivery] = SimpleQueue()
-        self._first: list[Post] = []
-
-    def open(self, machine: Machine, sends: list[Send]) -> Task:
-        task, posts = self._session.open(machine, sends)
-        self._first += posts
-        return task
-
-    def machine(self, task: Task) -> Machine:
-        return self._session.machine(task)
-
-    def drive(self) -> None:
-        """Until every machine has its outcome."""
-        deadline = time.monotonic() + self._coordinator.operation_seconds
-        self._carry(self._first)
-        while tasks := self._session.unfinished():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._carry([post for task in tasks for post in self._session.step(task, TimeUp())])
-                continue
-            try:
-                delivery = self._mailbox.get(timeout=min(left, self._coordinator.patience_seconds))
-            except Empty:
-                self._carry([post for task in tasks for post in self._session.step(task, PatienceOver())])
-                continue
-            self._carry(self._hear(delivery))
-
-    def exchange(self, sends: list[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
-        """Send messages that belong to no machine; return what came of each, None for no reply."""
-        replies = dict[Task, Reply]()
-        deliveries = self._dispatch([Post(number, send) for number, send in enumerate(sends)])
-        heard = 0
-        while True:
-            for delivery in deliveries:
-                heard += len(delivery.tokens)
-                if delivery.replies is not None:
-                    replies.update((post.task, reply) for post, reply in zip(delivery.tokens, delivery.replies, strict=True))
-            if heard == len(sends):
-                break
-            try:
-                deliveries = [self._mailbox.get(timeout=silence_seconds)]
-            except Empty:
-                break
-        return [(send, replies.get(number)) for number, send in enumerate(sends)]
-
-    def _carry(self, posts: list[Post]) -> None:
-        """Send to the peers, then apply to the own store, until nothing more follows from that."""
-        while posts:
-            posts = [post for delivery in self._dispatch(posts) for post in self._hear(delivery)]
-
-    def _dispatch(self, posts: Sequence[Post]) -> list[Delivery]:
-        """Peers first: they work while this node applies its own part. Returns what the own store replied."""
-        by_node: dict[str, tuple[list[Post], list[Post]]] = {}
-        for post in posts:
-            waited, riding = by_node.setdefault(post.send.node, ([], []))
-            (riding if isinstance(post.send.message, _ONE_WAY) else waited).append(post)
-        here = by_node.pop(self._coordinator.me, ([], []))
-        for node, (waited, riding) in by_node.items():
-            if riding:
-                self._coordinator.post(node, Parcel(_addressed(riding), (), None))
-            if waited:
-                self._coordinator.post(node, Parcel(_addressed(waited), waited, self._mailbox))
-        local = [*here[1], *here[0]]
-        if not local:
-            return []
-        return [Delivery(local, self._coordinator.apply_here(_addressed(local)))]
-
-    def _hear(self, delivery: Delivery) -> list[Post]:
-        replies = delivery.replies if delivery.replies is not None else [None] * len(delivery.tokens)
-        posts: list[Post] = []
-        for post, reply in zip(delivery.tokens, replies, strict=True):
-            if not isinstance(post.send.message, _ONE_WAY):
-                posts += self._session.step(post.task, Heard(post.send, reply if not isinstance(reply, Unfit) else None))
-        return posts
-
-
-def _addressed(posts: Sequence[Post]) -> tuple[Addressed, ...]:
-    return tuple(Addressed(post.send.secret, post.send.message) for post in posts)
 
 
 def _written(operation: Operation) -> set[SecretId]:

@@ -22,7 +22,7 @@ from model.record import Header
 from model.repairing import repairs
 from model.restoring import lacking, restored, shards_wanted
 from node.config import Settings
-from node.coordinator import Coordinator, Run
+from node.coordinator import Coordinator
 from node.store import Store
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Repairer:
 
     def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
         """Take over every chosen record of ``secrets`` that this node has not. False if one of them is in doubt for now."""
-        run = Run(coordinator)
+        run = coordinator.run()
         tasks = [run.open(*coordinator.reading(secret, Wanted(history=True, reveal=False, survey=True))) for secret in secrets]
         run.drive()
         complete = True

@@ -167,9 +167,7 @@ class Authority:
         )
         certificate_file, key_file = self.folder / f"{file}.pem", self.folder / f"{file}.key"
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return certificate_file, key_file
 
 
@@ -197,7 +195,7 @@ class FakeNode:
                 results = vault.perform(msgspec.msgpack.decode(body, type=list[Operation]))
                 answer(self, 200, msgspec.msgpack.encode(results))
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 pass
 
         class Server(http.server.ThreadingHTTPServer):

@@ -109,7 +109,9 @@ def test_a_missing_plaintext_is_named_before_the_nodes_are_asked(client: FlaskCl
     assert vault.batches == []
 
 
-@pytest.mark.parametrize("values", [{"other": "marker"}, {"a": "marker", "other": "marker"}, {"c": "marker"}, {"db/pw": "marker"}, {"..": "m"}])
+@pytest.mark.parametrize(
+    "values", [{"other": "marker"}, {"a": "marker", "other": "marker"}, {"c": "marker"}, {"db/pw": "marker"}, {"..": "m"}]
+)
 def test_a_value_for_what_needs_none_is_refused(client: FlaskClient, vault: FakeVault, values: dict[str, str]) -> None:
     response = env(client, "A=enc(a)\nC=enc(c, x)\nD=secret(db/pw)\n", values=values)
     assert refused(response) == (400, "invalid_request", [])
@@ -117,7 +119,9 @@ def test_a_value_for_what_needs_none_is_refused(client: FlaskClient, vault: Fake
     assert vault.batches == []
 
 
-@pytest.mark.parametrize("content", ["A=secret(\n", "A=enc(a, x)\nB=enc(a, y)\n", "A=enc(a, x)\nB=secret(a)\n", 'A="open\n', "A=secret(../x)\n"])
+@pytest.mark.parametrize(
+    "content", ["A=secret(\n", "A=enc(a, x)\nB=enc(a, y)\n", "A=enc(a, x)\nB=secret(a)\n", 'A="open\n', "A=secret(../x)\n"]
+)
 def test_a_file_that_does_not_parse_is_refused_with_its_line(client: FlaskClient, vault: FakeVault, content: str) -> None:
     response = env(client, content)
     assert refused(response)[:2] == (422, "invalid_env")

@@ -56,7 +56,7 @@ def wait_until_waiting(flights: Flights, count: int) -> None:
 
 
 def test_a_free_flight_leaves_at_once() -> None:
-    flights = Flights(lambda operations: echo(operations), 1)
+    flights = Flights(echo, 1)
     assert flights.ask([read("a"), read("b")]) == echo([read("a"), read("b")])
 
 
@@ -144,7 +144,10 @@ def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_
             threading.Event().wait(0.002)
         with lock:
             under_way -= 1
-        return [Deleted() if isinstance(o, Read) and o.secret.name.endswith("0") else r for o, r in zip(operations, echo(operations), strict=True)]
+        return [
+            Deleted() if isinstance(o, Read) and o.secret.name.endswith("0") else r
+            for o, r in zip(operations, echo(operations), strict=True)
+        ]
 
     flights = Flights(send, 2)
 
