@@ -68,7 +68,7 @@ def floor() -> Iterator[Target]:
     process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL)
     try:
         _await_floor(process, port)
-        yield Target(HOST, port)
+        yield Target(HOST, port, "/floor")
     finally:
         process.terminate()
         try:
@@ -86,7 +86,7 @@ def vault() -> Iterator[Vault]:
         described = _kofn("start", directory, "--nodes", "5", "--threshold", "3", "--port", "0", "--detach", "--json")
         cluster = json.loads(described)
         context = ssl.create_default_context(cafile=cluster["ca_file"])
-        target = Target(HOST, int(urlsplit(cluster["url"]).port or 0), context)
+        target = Target(HOST, int(urlsplit(cluster["url"]).port or 0), "/healthz", context)
         nodes = tuple(node["pid"] for node in cluster["nodes"])
         yield Vault(target, Path(cluster["token_file"]).read_text("ascii").strip(), cluster["gateway"]["pid"], nodes)
     finally:

@@ -190,6 +190,7 @@ class _Story:
             for line in process.stdout:
                 click.echo("  " + line.rstrip("\n"))
                 lines.append(line)
+            process.wait()
         if process.returncode != exits:
             raise Failure(f"this exited with {process.returncode} instead of {exits}", "the demonstration ends here")
         if exits:
@@ -201,10 +202,27 @@ class _Story:
             output, _ = process.communicate()
         return output
 
-    def _shell(self, command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(  # noqa: S602 - the commands are this file's own
-            command, shell=True, cwd=self._folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    @contextmanager
+    def _shell(self, command: str) -> Iterator[subprocess.Popen[str]]:
+        """``command`` in a process group of its own, which is ended first when this process is told to end."""
+        process = subprocess.Popen(  # noqa: S602 - the commands are this file's own
+            command,
+            shell=True,
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
         )
+        try:
+            with process:
+                yield process
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
 
     def _value(self, name: str) -> str:
         return self._quietly(f"kofn get {name}")

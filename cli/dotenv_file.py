@@ -25,10 +25,13 @@ class DotenvFile:
 
     @classmethod
     def read(cls, path: Path) -> DotenvFile:
-        """Raises Failure for a file that cannot be read, is not UTF-8, or does not parse."""
+        """Raises Failure for a file that cannot be read, is too large, is not UTF-8, or does not parse."""
         try:
             with path.open("rb") as file:
-                content = file.read(dotenv.MAX_CONTENT_BYTES + 1).decode("utf-8")
+                raw = file.read(dotenv.MAX_CONTENT_BYTES + 1)
+            if len(raw) > dotenv.MAX_CONTENT_BYTES:
+                raise Failure(f"{path} has more than {dotenv.MAX_CONTENT_BYTES} bytes", "split it", Exit.REFUSED)
+            content = raw.decode("utf-8")
             return cls(path, content, dotenv.parse(content))
         except OSError as error:
             raise Failure(f"cannot read {path}: {error.strerror}", "name a readable file", Exit.USAGE) from None

@@ -45,9 +45,8 @@ def start(*, data: Path | None, nodes: int | None, threshold: int | None, port: 
     On an existing folder this starts what is not running; all data is kept. Without --detach it stays in the foreground and stops
     everything on Ctrl-C or SIGTERM.
     """
-    if not detach:
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     with clusters.locked(_directory(data)) as layout, progress("preparing the cluster") as notice:
         cluster = clusters.find_or_create(layout, nodes, threshold, port)
         try:

@@ -56,6 +56,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         token_file = token_file or cluster["token_file"]
     if not url.startswith("https://"):
         raise Failure("the vault's URL does not start with https://", "tokens and values travel over TLS only; check KOFN_URL", Exit.USAGE)
+    if "@" in url:
+        raise Failure("the vault's URL holds a user", "a token says who you are; check KOFN_URL", Exit.USAGE)
     token = environment.get("KOFN_TOKEN") or _read_token(token_file)
     if not (token.isascii() and token.isprintable()):
         raise Failure("the token holds characters that no token has", "check KOFN_TOKEN, or the token file", Exit.USAGE)

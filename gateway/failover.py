@@ -12,7 +12,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -56,11 +56,44 @@ class Nodes(Protocol):
         """One result for each of ``operations``, in order. Raises nothing that a node could cause: failures are results."""
 
 
+class _Node:
+    """One node: its flights, and whether the last one was lost."""
+
+    def __init__(self, node: str, wire: Wire, flights: int) -> None:
+        self.id = node
+        self.flights = Flights(self._send, flights)
+        self._wire = wire
+        self._failing = False
+
+    def _send(self, operations: list[Operation]) -> Landing:
+        """Carry out one flight."""
+        try:
+            answer = self._wire.exchange(_ENCODER.encode(operations), repeatable=not any(map(_writes, operations)))
+            results = _DECODER.decode(answer)
+            if len(results) != len(operations) or not all(map(_fits, operations, results)):
+                raise NoAnswer("results that do not fit the operations")
+        except NotReceived as error:
+            return self._lost(Loss.NOT_RECEIVED, str(error))
+        except NoAnswer as error:
+            return self._lost(Loss.NO_ANSWER, str(error))
+        except (ValueError, RecursionError) as error:
+            return self._lost(Loss.NO_ANSWER, type(error).__name__)
+        self._failing = False
+        return results
+
+    def _lost(self, loss: Loss, reason: str) -> Loss:
+        """``loss``, logged if it is the first in a row."""
+        if not self._failing:
+            logger.warning("%s fails, %s: %s", self.id, loss.value, reason)
+        self._failing = True
+        return loss
+
+
 class Cluster:
     """The nodes behind ``wires``, asked in the order of a line that failures rearrange."""
 
     def __init__(self, wires: dict[str, Wire], *, flights_per_node: int, read_retry_seconds: float, write_retry_seconds: float) -> None:
-        self._flights = {node: Flights(_sender(wire), flights_per_node) for node, wire in wires.items()}
+        self._nodes = {node: _Node(node, wire, flights_per_node) for node, wire in wires.items()}
         self._read_retry_seconds = read_retry_seconds
         self._write_retry_seconds = write_retry_seconds
         self._lock = threading.Lock()
@@ -102,7 +135,7 @@ class Cluster:
             still_open = [i for i, result in enumerate(results) if result is None]
             if not still_open:
                 break
-            landing = self._flights[node].ask([operations[i] for i in still_open])
+            landing = self._nodes[node].flights.ask([operations[i] for i in still_open])
             if isinstance(landing, Loss):
                 self._send_to_the_end(node)
                 if landing is Loss.NO_ANSWER:
@@ -127,6 +160,7 @@ def connect(settings: Settings) -> Cluster:
             url,
             Identity(settings.trust_domain, Role.NODE, node),
             context,
+            read_seconds=settings.read_timeout_seconds,
             answer_seconds=settings.answer_timeout_seconds,
             answer_bytes=settings.answer_bytes,
         )
@@ -138,27 +172,6 @@ def connect(settings: Settings) -> Cluster:
         read_retry_seconds=settings.read_retry_seconds,
         write_retry_seconds=settings.write_retry_seconds,
     )
-
-
-def _sender(wire: Wire) -> Callable[[list[Operation]], Landing]:
-    """How one flight is carried out over ``wire``."""
-
-    def send(operations: list[Operation]) -> Landing:
-        try:
-            answer = wire.exchange(_ENCODER.encode(operations), repeatable=not any(map(_writes, operations)))
-            results = _DECODER.decode(answer)
-        except NotReceived as error:
-            logger.warning("a node did not take a request: %s", error)
-            return Loss.NOT_RECEIVED
-        except (NoAnswer, ValueError, RecursionError) as error:
-            logger.warning("a node gave no usable answer: %s", error if isinstance(error, NoAnswer) else type(error).__name__)
-            return Loss.NO_ANSWER
-        if len(results) != len(operations) or not all(map(_fits, operations, results)):
-            logger.warning("a node gave no usable answer: results that do not fit the operations")
-            return Loss.NO_ANSWER
-        return results
-
-    return send
 
 
 def _fits(operation: Operation, result: Result) -> bool:

@@ -6,6 +6,7 @@ What counts to the caller of a failed exchange is whether the node may have acte
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import threading
 import time
@@ -64,16 +65,16 @@ class _Connection(HTTPSConnection):
 
 
 class NodeWire:
-    """The connections to one node. ``answer_seconds`` bounds one exchange, ``answer_bytes`` the answer's size."""
+    """The connections to one node. ``read_seconds`` bounds a repeatable exchange, ``answer_seconds`` any other, ``answer_bytes`` an answer's size."""
 
-    def __init__(self, url: str, node: Identity, context: Context, *, answer_seconds: float, answer_bytes: int) -> None:
+    def __init__(self, url: str, node: Identity, context: Context, *, read_seconds: float, answer_seconds: float, answer_bytes: int) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         self._host, self._port = parts.hostname, parts.port
         self._node = node
         self._context = context
-        self._answer_seconds = answer_seconds
+        self._read_seconds, self._answer_seconds = read_seconds, answer_seconds
         self._answer_bytes = answer_bytes
         self._lock = threading.Lock()
         self._resting: list[_Connection] = []
@@ -83,14 +84,15 @@ class NodeWire:
 
         A ``repeatable`` body (nothing but reads) that a kept-alive connection swallowed is sent once more on a fresh one.
         """
+        seconds = self._read_seconds if repeatable else self._answer_seconds
         connection = self._rested()
         if connection is not None:
             try:
-                return self._carry(connection, body)
+                return self._carry(connection, body, seconds)
             except NoAnswer as error:
-                if not repeatable or isinstance(error.__cause__, TimeoutError | urllib3.exceptions.TimeoutError):
+                if not repeatable or not isinstance(error.__cause__, ConnectionError | ssl.SSLEOFError):
                     raise
-        return self._carry(self._fresh(), body)
+        return self._carry(self._fresh(), body, seconds)
 
     def close(self) -> None:
         """Close the connections that rest."""
@@ -99,17 +101,17 @@ class NodeWire:
         for connection in resting:
             connection.close()
 
-    def _carry(self, connection: _Connection, body: bytes) -> bytes:
+    def _carry(self, connection: _Connection, body: bytes, seconds: float) -> bytes:
         """One exchange on ``connection``, which rests afterwards or is closed."""
-        deadline = time.monotonic() + self._answer_seconds
+        deadline = time.monotonic() + seconds
         try:
             assert isinstance(connection.sock, DeadlineSocket)
-            connection.sock.settimeout(self._answer_seconds)
+            connection.sock.settimeout(seconds)
             connection.sock.deadline = deadline
             connection.request("POST", "/v1/operations", body=body, headers=_HEADERS, preload_content=False, decode_content=False)
             response = connection.getresponse()
             answer = self._read(response)
-        except (OSError, ValueError, urllib3.exceptions.HTTPError, urllib3.exceptions.HTTPWarning) as error:
+        except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
             connection.close()
             raise NoAnswer(type(error).__name__) from error
         except BaseException:

@@ -64,7 +64,7 @@ class ClientSocket(DeadlineSocket):
             raise ConnectionResetError(errno.ECONNRESET, "the answer was not taken in time") from None
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+class Worker(ThreadWorker):
     """gunicorn's thread worker with deadlines and with our error bodies."""
 
     def handle(self, conn: TConn) -> Any:

@@ -114,21 +114,21 @@ class HeadersTooLarge(KofnError):
 
 
 class VotingFailed(KofnError):
-    code, status, title = "voting_failed", 503, "Too few nodes voted; nothing was written"
+    code, status, title = "voting_failed", 503, "The vault could not agree to write; nothing was written"
     phase: ClassVar[Phase | None] = "voting"
     outcome: ClassVar[Outcome | None] = "not_applied"
     retry_after_seconds = 1
 
 
 class WritingFailed(KofnError):
-    code, status, title = "writing_failed", 503, "Too few nodes confirmed; the write may yet take effect"
+    code, status, title = "writing_failed", 503, "The write could not be confirmed; it may yet take effect"
     phase: ClassVar[Phase | None] = "writing"
     outcome: ClassVar[Outcome | None] = "unknown"
     retry_after_seconds = 1
 
 
 class Unavailable(KofnError):
-    code, status, title = "unavailable", 503, "Too few nodes answered to read"
+    code, status, title = "unavailable", 503, "The vault cannot read this now"
     retry_after_seconds = 1
 
 

@@ -6,6 +6,7 @@ worlds that are left once a result was seen. Nothing is guessed here that a resu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -77,13 +78,14 @@ def _futures(world: World) -> set[World]:
 
 
 def _memories(world: World, operation: Write | Read | History) -> Iterator[World]:
-    yield world
-    retry = None if isinstance(operation, Read | History) else operation.retry
-    if retry is None or isinstance(operation, Read | History):
+    """The world, and what it is if some of the secrets that may have forgotten the operation's key have."""
+    if isinstance(operation, Read | History) or operation.retry is None:
+        yield world
         return
-    faded = {name: each.forget(retry) for name, each in world.beliefs if each.secret.may_forget(retry, operation.now)}
-    if faded:
-        yield world.having(faded)
+    faded = {name: each.forget(operation.retry) for name, each in world.beliefs if each.secret.may_forget(operation.retry, operation.now)}
+    for count in range(1 + len(faded)):
+        for names in itertools.combinations(faded, count):
+            yield world.having({name: faded[name] for name in names})
 
 
 def _spare(world: World, operation: Write | Read | History) -> int:

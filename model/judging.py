@@ -3,10 +3,11 @@
 Pure functions over the answers of some nodes. A record is
 
 - *chosen* if an answer has it marked, or W answers accepted it under one ballot, or a record names it as its base;
-- *void* if those that hold it or may still come to hold it are fewer than W: it was not chosen;
+- *void* if those that hold it or may hold it are fewer than W, or if it and a chosen record are not one above the other;
 - *in doubt* otherwise.
 
-A record of a group counts only if the group was committed; without that knowledge it is *unresolved*.
+A record of a group counts only if the group was committed; without that knowledge it is *unresolved*. A record that a chosen
+one names among its doubts can no longer be settled by a vote: it counts if W nodes hold it, under whatever ballots (PROTO-10).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 from model.message import Snapshot, View
 from model.operation import SecretId
 from model.quorum import Quorum
-from model.record import ZERO, Ballot, Doubt, Header, Kind, share_is_sound
+from model.record import ZERO, Ballot, Doubt, Header, Kind, sealed_is_sound, share_is_sound
 
 
 class Standing(enum.Enum):
@@ -56,13 +57,19 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """The answers of some nodes, indexed by tag. ``groups`` holds the groups known to be committed (True) or not (False)."""
+    """The answers of some nodes, indexed by tag. ``groups`` holds the groups known to be committed (True) or not (False).
 
-    def __init__(self, secret: SecretId, quorum: Quorum, answers: Mapping[str, Snapshot], groups: Mapping[str, bool]) -> None:
+    ``voted``: the answers are votes, so what an answer does not hold, that node will not come to hold under an older ballot.
+    """
+
+    def __init__(
+        self, secret: SecretId, quorum: Quorum, answers: Mapping[str, Snapshot], groups: Mapping[str, bool], *, voted: bool = False
+    ) -> None:
         self.secret = secret
         self.quorum = quorum
         self.answers = answers
         self.groups = groups
+        self.voted = voted
         self.headers: dict[Ballot, Header] = {}
         self.views: dict[Ballot, dict[str, View]] = {}
         for node, snapshot in answers.items():
@@ -73,11 +80,12 @@ class Evidence:
         self._proven = {tag for tag, holders in self.views.items() if any(view.chosen for view in holders.values())}
         self._proven.update(header.base for header in self.headers.values() if header.base is not None)
 
-    def standing(self, tag: Ballot, fence: Ballot = ZERO) -> Standing:
-        """Judge one record. With ``fence``, a silent promise below that ballot counts as a possible holder too.
+    def standing(self, tag: Ballot) -> Standing:
+        """Judge one record.
 
-        A latest read needs no fence: what is not chosen while it runs may be ordered after it. Below a chosen record a
-        fence is needed, or a late acceptance could make a record appear in a history that was already shown without it.
+        At the top of the chain, what is not chosen while a reading runs may be ordered after it. Below a chosen record that
+        will not do: a late acceptance would make a version appear in a history that was already shown without it. So there a
+        node counts as one that may hold the record until it voted or is seen to refuse it (PROTO-5: a newer one is marked there).
         """
         if tag in self._proven:
             return Standing.CHOSEN
@@ -86,18 +94,32 @@ class Evidence:
         committed = None if group is None else self.groups.get(group)
         if committed is not None:
             return Standing.CHOSEN if committed else Standing.VOID
+        if self._is_contradicted(tag):
+            return Standing.VOID
         holders = self.views.get(tag, {})
-        possible = sum(
-            1 for node, snapshot in self.answers.items() if node in holders or snapshot.erased > tag or snapshot.promised < fence
+        below = any(doubt.tag == tag for proven in self._proven_headers() for doubt in proven.doubts)
+        possible = self.quorum.share_count - sum(
+            1
+            for node, snapshot in self.answers.items()
+            if node not in holders and snapshot.erased <= tag and (not below or self.voted or _newest_mark(snapshot) > tag)
         )
-        if not self.quorum.may_be_chosen(possible + self.quorum.share_count - len(self.answers)):
+        if not self.quorum.may_be_chosen(possible):
             return Standing.VOID
         if group is not None:
             return Standing.UNRESOLVED
         counts = Counter(view.ballot for view in holders.values() if view.ballot != ZERO)
-        if any(count >= self.quorum.write for count in counts.values()):
-            return Standing.CHOSEN
-        return Standing.DOUBT
+        acceptances = len(holders) if below else max(counts.values(), default=0)
+        return Standing.CHOSEN if acceptances >= self.quorum.write else Standing.DOUBT
+
+    def _proven_headers(self) -> Iterator[Header]:
+        return (self.headers[tag] for tag in self._proven if tag in self.headers)
+
+    def _is_contradicted(self, tag: Ballot) -> bool:
+        """Whether a chosen record neither stands on this one nor lies below it. Two chosen records are always one above the other."""
+        header = self.headers.get(tag)
+        if header is not None and any(proven < tag and not header.names_ancestor(proven) for proven in self._proven):
+            return True
+        return any(proven.tag > tag and not proven.names_ancestor(tag) for proven in self._proven_headers())
 
     def judge(self) -> Judgement:
         """Start at the record with the highest accepted ballot and walk down to the first chosen one (PROTO-10)."""
@@ -134,7 +156,7 @@ class Evidence:
         while not chain[-1].is_create:
             above = chain[-1]
             for entry in list(_ancestry(above))[1:]:
-                standing = self.standing(entry.tag, fence=above.tag)
+                standing = self.standing(entry.tag)
                 if standing is Standing.VOID:
                     continue
                 header = self.headers.get(entry.tag)
@@ -149,28 +171,40 @@ class Evidence:
         shares = {node: view.share for node, view in self.views.get(header.tag, {}).items()}
         return {node: share for node, share in shares.items() if share is not None and share_is_sound(self.secret, header, node, share)}
 
-    def sealed(self, tag: Ballot) -> Iterator[bytes]:
-        """The sealed values that answers carry for a record."""
-        return (view.sealed for view in self.views.get(tag, {}).values() if view.sealed is not None)
+    def sealed(self, header: Header) -> bytes | None:
+        """A record's sealed value, as far as an answer carries one that is whole."""
+        views = self.views.get(header.tag, {}).values()
+        return next((view.sealed for view in views if sealed_is_sound(header, view.sealed)), None)
+
+    def unmarked(self, header: Header) -> tuple[str, ...]:
+        """The nodes that answered but do not know that this record, or a newer one, was chosen."""
+        return tuple(node for node, snapshot in self.answers.items() if _newest_mark(snapshot) < header.tag)
 
     def settleable(self, doubt: Doubt) -> Header | None:
         """The header of a record in doubt that can be written again: one without shares, or with k of them and its sealed value at hand."""
         header = self.headers.get(doubt.tag)
         if header is None or header.group is not None:
             return None
-        if header.needs_shares and (len(self.sound_shares(header)) < header.threshold or not any(self.sealed(header.tag))):
+        if header.needs_shares and (len(self.sound_shares(header)) < header.threshold or self.sealed(header) is None):
             return None
         return header
 
     def _start(self) -> Header | None:
-        accepted = max(
-            ((view.ballot, tag) for tag, holders in self.views.items() for view in holders.values() if tag in self.headers), default=None
+        """The record accepted under the highest ballot, of those that stand on the newest one proven to be chosen (or are it)."""
+        newest = max(self._proven, default=ZERO)
+        accepted = (
+            (view.ballot, tag)
+            for tag, holders in self.views.items()
+            for view in holders.values()
+            if tag in self.headers and (tag == newest or (tag > newest and (newest == ZERO or self.headers[tag].names_ancestor(newest))))
         )
-        if accepted is None:
-            return None
-        start = self.headers[accepted[1]]
-        proven = [self.headers[tag] for tag in self._proven if tag in self.headers]
-        return max([start, *proven], key=lambda header: (header.sequence, header.tag == start.tag))
+        start = max(accepted, default=None)
+        return self.headers[start[1]] if start is not None else None
+
+
+def _newest_mark(snapshot: Snapshot) -> Ballot:
+    """The tag of the newest record that the node knows to be chosen. It accepts nothing older any more (PROTO-5)."""
+    return max((view.tag for view in snapshot.views if view.chosen), default=ZERO)
 
 
 def _ancestry(header: Header) -> Iterator[Doubt]:

@@ -36,10 +36,14 @@ class TimeUp(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A group's decision, asked for through ``needs``: committed, not committed, or None where it could not be learnt."""
+    """A group's decision, asked for through ``needs``: committed, not committed, or None where it could not be learnt.
+
+    ``busy``: it could not because others are at work on it; asking again soon can help.
+    """
 
     group: str
     committed: bool | None
+    busy: bool = False
 
 
 class Proceed(NamedTuple):

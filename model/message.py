@@ -43,8 +43,9 @@ class Confirm(msgspec.Struct, frozen=True, array_like=True, tag="confirm"):
 
 
 class Void(msgspec.Struct, frozen=True, array_like=True, tag="void"):
-    """PROTO-6: these records can never be chosen any more; drop them."""
+    """PROTO-6: these records were judged void by a vote under ``ballot``; drop them, unless they were accepted again since."""
 
+    ballot: Ballot
     tags: tuple[Ballot, ...]
 
 

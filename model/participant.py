@@ -80,7 +80,7 @@ def step(seat: Seat, register: Register, message: Message, now_ms: int) -> tuple
         case Confirm():
             return _confirm(register, message.tag)
         case Void():
-            kept = tuple(held for held in register.records if held.chosen or held.header.tag not in message.tags)
+            kept = tuple(held for held in register.records if held.chosen or held.header.tag not in message.tags or held.ballot >= message.ballot)
             return _replace(register, records=kept), Noted(len(kept) < len(register.records))
         case Release():
             return _end_lease(register, message.ballot), Noted(False)
@@ -124,8 +124,9 @@ def _write(register: Register, write: Write) -> tuple[Register, Reply]:
         return register, Refused(register.promised)
     before = register.held(header.tag)
     held = Held(header, write.ballot, before is not None and before.chosen, write.share, write.sealed)
-    records = _place(tuple(other for other in register.records if other.header.sequence < header.sequence), held)
-    return _replace(register, promised=write.ballot, records=records), Accepted(write.ballot, header.tag)
+    older = tuple(other for other in register.records if other.header.tag < header.tag)
+    register = _replace(register, promised=write.ballot, records=older)
+    return _keep(register, held), Accepted(write.ballot, header.tag)
 
 
 def _confirm(register: Register, tag: Ballot) -> tuple[Register, Reply]:
@@ -133,26 +134,28 @@ def _confirm(register: Register, tag: Ballot) -> tuple[Register, Reply]:
     register = _end_lease(register, tag)
     if held is None or held.chosen:
         return register, Noted(False)
-    return _replace(register, records=_place(register.records, _replace(held, chosen=True))), Noted(True)
+    return _keep(register, _replace(held, chosen=True)), Noted(True)
 
 
 def _erase(register: Register, tombstone: Header) -> tuple[Register, Reply]:
     before = register.held(tombstone.tag)
     held = _replace(before, chosen=True) if before is not None else Held(tombstone, ZERO, True, None, None)
     if register.erased < tombstone.tag:
-        records = _place(tuple(other for other in register.records if other.header.tag > tombstone.tag), held)
+        newer = tuple(other for other in register.records if other.header.tag > tombstone.tag)
         promised = max(register.promised, tombstone.tag)
-        register = _replace(register, promised=promised, erased=tombstone.tag, records=records)
+        register = _keep(_replace(register, promised=promised, erased=tombstone.tag, records=newer), held)
     return _end_lease(register, tombstone.tag), Erased(tombstone.tag)
 
 
 def _repair(seat: Seat, register: Register, repair: Repair) -> tuple[Register, Reply]:
     header = repair.header
     before = register.held(header.tag)
-    if header.tag < register.erased or (before is not None and is_sound(seat, before)):
-        return _confirm(register, header.tag) if before is not None else (register, Noted(False))
+    if header.tag < register.erased:
+        return register, Noted(False)
     held = Held(header, before.ballot if before is not None else ZERO, True, repair.share, repair.sealed)
-    return _replace(register, records=_place(register.records, held)), Noted(True)
+    if before is not None and (is_sound(seat, before) or not is_sound(seat, held)):
+        return _confirm(register, header.tag)
+    return _keep(register, held), Noted(True)
 
 
 def is_sound(seat: Seat, held: Held) -> bool:
@@ -162,23 +165,28 @@ def is_sound(seat: Seat, held: Held) -> bool:
     return share_is_sound(seat.secret, held.header, seat.node, held.share) and sealed_is_sound(held.header, held.sealed)
 
 
-def _place(records: tuple[Held, ...], held: Held) -> tuple[Held, ...]:
-    """Put ``held`` in its place by sequence, mark its base, drop what it proves dead (PROTO-5).
+def _keep(register: Register, held: Held) -> Register:
+    """Put ``held`` in its place, mark its base, drop what it proves dead (PROTO-5).
 
-    Dead is what is older than ``held`` but not among its ancestors; below the tombstone that a create stands on, everything.
+    Dead is what is older than ``held`` but not among its ancestors and, if ``held`` was chosen, what is newer but does not
+    stand on it. A create stands on a tombstone that was chosen: what lies below is erased (PROTO-8).
     """
     header = held.header
-    kept = []
-    for other in records:
+    erased = register.erased
+    if header.is_create and header.base is not None:
+        erased = max(erased, header.base)
+    kept = [held]
+    for other in register.records:
         tag = other.header.tag
-        if tag == header.tag:
+        if tag == header.tag or tag < erased:
             continue
-        if tag < header.tag and not header.names_ancestor(tag):
+        if tag < header.tag and not (header.names_ancestor(tag) and other.header.sequence < header.sequence):
             continue
-        if header.is_create and header.base is not None and tag < header.base:
+        if tag > header.tag and held.chosen and not other.header.names_ancestor(header.tag):
             continue
         kept.append(_replace(other, chosen=True) if tag == header.base and not other.chosen else other)
-    return tuple(sorted((*kept, held), key=lambda each: (each.header.sequence, each.header.tag)))
+    records = tuple(sorted(kept, key=lambda each: (each.header.sequence, each.header.tag)))
+    return _replace(register, erased=erased, records=records)
 
 
 def _end_lease(register: Register, tag: Ballot) -> Register:

@@ -55,6 +55,11 @@ class Intent(msgspec.Struct, frozen=True):
     group: str | None = None
     decision: Kind = Kind.ABORT
 
+    @property
+    def keeps_share(self) -> bool:
+        """Whether the coordinator must vote itself, since it keeps a share; a recovering node may still settle for others."""
+        return self.verb not in ("settle", "decide")
+
     def __repr__(self) -> str:
         return f"Intent({self.verb})"
 
@@ -183,9 +188,9 @@ def _count_votes(proposal: Proposal) -> Step:
     if proposal.needs:
         return proposal, []
     verdict = _tally(proposal, len(proposal.answers))
-    if verdict == "lost" or proposal.seat.me in proposal.gone:
+    if verdict == "lost" or _own_vote_missing(proposal, proposal.gone):
         return _lost_vote(proposal)
-    if verdict == "pending" or proposal.seat.me not in proposal.answers:
+    if verdict == "pending" or (proposal.intent.keeps_share and proposal.seat.me not in proposal.answers):
         return proposal, []
     evidence = _evidence(proposal)
     judgement = evidence.judge()
@@ -202,9 +207,13 @@ def _count_votes(proposal: Proposal) -> Step:
     return _decide(proposal, evidence, judgement)
 
 
+def _own_vote_missing(proposal: Proposal, gone: frozenset[str]) -> bool:
+    return proposal.intent.keeps_share and proposal.seat.me in gone
+
+
 def _lost_vote(proposal: Proposal) -> Step:
     reachable = len(proposal.answers) + len(proposal.contended)
-    if reachable < proposal.seat.quorum.write or (proposal.seat.me in proposal.gone - proposal.contended):
+    if reachable < proposal.seat.quorum.write or _own_vote_missing(proposal, proposal.gone - proposal.contended):
         return _fail(proposal, "voting_failed")
     return _give_way(proposal)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from model.machine import Send
 from model.message import Confirm, Erase, Repair
 from model.reading import Reading
-from model.record import Kind, sealed_is_sound, shares_for
+from model.record import Kind, shares_for
 
 
 def repairs(reading: Reading, buffer: int) -> list[Send]:
@@ -28,7 +28,7 @@ def repairs(reading: Reading, buffer: int) -> list[Send]:
     if not header.needs_shares:
         return sends + [Send(node, secret, Repair(header, None, None)) for node in reading.answers if node not in views]
     sound = evidence.sound_shares(header)
-    sealed = next((each for each in evidence.sealed(header.tag) if sealed_is_sound(header, each)), None)
+    sealed = evidence.sealed(header)
     lacking = tuple(node for node in reading.answers if node not in sound and node in header.placement)
     if not lacking or sealed is None or not reading.quorum.repair_due(len(sound), buffer):
         return sends

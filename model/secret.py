@@ -219,8 +219,8 @@ def perform(
             after[name], answer = delete(after[name], operation)
         case Read(secret=name):
             answer = read(after[name], operation)
-        case History(secret=name):
-            answer = history(after[name], operation)
+        case _:
+            answer = history(after[operation.secret], operation)
     return after, answer
 
 

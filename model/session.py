@@ -14,6 +14,7 @@ from model import proposal as proposals
 from model import reading as readings
 from model.group import Group
 from model.machine import Event, Resolved, Send
+from model.operation import Failed
 from model.proposal import Decided, Proposal
 from model.reading import Reading
 from model.record import Kind
@@ -86,8 +87,9 @@ class Session:
             return
         outcome = machine.outcome
         committed = outcome.kind is Kind.COMMIT if isinstance(outcome, Decided) else None
+        busy = isinstance(outcome, Failed) and outcome.retry_ms is not None
         for waiter in self._waiting.pop(resolved):
-            yield from self.step(waiter, Resolved(resolved[1], committed))
+            yield from self.step(waiter, Resolved(resolved[1], committed, busy))
 
 
 def _step(machine: Machine, event: Event) -> tuple[Machine, list[Send]]:

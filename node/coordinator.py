@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
 
 from model import group as groups
 from model import proposal as proposals
@@ -40,7 +42,7 @@ from model.record import Entropy, group_register
 from model.session import Machine, Session, Task
 from model.shamir import P
 from node.config import Settings
-from node.peers import Peers
+from node.peers import Mailbox, Peers
 from node.run import Ports, Run
 from node.store import Store
 
@@ -48,7 +50,16 @@ from node.store import Store
 class Coordinator:
     """This node in its role of coordinator. Thread-safe. ``learnt`` is told of every secret that repair should look at."""
 
-    def __init__(self, settings: Settings, store: Store, peers: Peers, learnt: Callable[[SecretId], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        peers: Peers,
+        learnt: Callable[[SecretId], None],
+        *,
+        mailbox: Callable[[], Mailbox] = SimpleQueue,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._quorum = settings.quorum()
         self._store = store
@@ -57,7 +68,8 @@ class Coordinator:
         self._boot = secrets.randbits(63)
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
-        self._ports = Ports(settings.id, self._apply, peers.post, settings.patience_ms / 1000, settings.operation_timeout_ms / 1000)
+        patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
+        self._ports = Ports(settings.id, self._apply, peers.post, mailbox, clock, patience_seconds, operation_seconds)
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
         """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Sequence
-from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -21,7 +19,18 @@ import urllib3
 from urllib3.connection import HTTPSConnection
 
 from model.identity import Identity, IdentityError, Role
-from model.message import Addressed, Exchange, Replies, Reply, decode_replies, encode
+from model.message import (
+    Addressed,
+    ChangesAfter,
+    Exchange,
+    NamesAfter,
+    Query,
+    Replies,
+    Reply,
+    Vote,
+    decode_replies,
+    encode,
+)
 from node.config import Settings
 from node.tls import MutualContext, identity_of
 
@@ -32,8 +41,8 @@ FLIGHTS = 2
 FLIGHT_MESSAGES = 1024
 RIDE_SECONDS = 0.02
 """How long a message that nobody waits for waits for company."""
-SUSPECT_SECONDS = 2.0
-"""How long a peer that failed is asked last."""
+_OPENING = (Vote, Query, NamesAfter, ChangesAfter)
+"""Messages that rest on nothing the peer said before: they may be meant for whatever store it has now."""
 
 
 class Delivery(NamedTuple):
@@ -43,12 +52,22 @@ class Delivery(NamedTuple):
     replies: Sequence[Reply] | None
 
 
+class Mailbox(Protocol):
+    """Where deliveries wait for the one who asked; ``queue.SimpleQueue`` is one."""
+
+    def put(self, item: Delivery) -> None:
+        """Leave a delivery. Safe from any thread."""
+
+    def get(self, *, timeout: float) -> Delivery:
+        """The next delivery. Raises ``queue.Empty`` when none has come for ``timeout`` seconds."""
+
+
 class Parcel(NamedTuple):
     """Messages for one peer, and where their replies go; without a mailbox nobody waits."""
 
     messages: Sequence[Addressed]
     tokens: Sequence[Any]
-    mailbox: SimpleQueue[Delivery] | None
+    mailbox: Mailbox | None
 
 
 class Peers(Protocol):
@@ -97,8 +116,8 @@ class Road:
         self._waiting: list[Parcel] = []
         self._riding: list[Addressed] = []
         self.store = b""
-        self.failed_at = 0.0
         self.reached = False
+        self.failing = False
         for number in range(FLIGHTS):
             threading.Thread(target=self._fly, name=f"road-{node}-{number}", daemon=True).start()
 
@@ -116,21 +135,28 @@ class Road:
         while True:
             riding, parcels = self._load()
             messages = (*riding, *(message for parcel in parcels for message in parcel.messages))
-            replies: Sequence[Reply] | None = None
-            try:
-                if connection is None:
-                    connection = _Connection(self, self._context.get())
-                    connection.connect()
-                replies = self._exchange(connection, messages)
-                self.reached = True
-            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-                if self.reached or not self.failed_at:
-                    logger.warning("node %s does not answer: %s", self.identity.id, type(error).__name__)
-                self.failed_at, self.reached = time.monotonic(), False
-                if connection is not None:
-                    connection.close()
-                connection = None
+            kept = connection
+            connection, replies = self._carry(kept, messages)
+            if connection is None and kept is not None:  # it had died while it rested; every message may be said twice
+                connection, replies = self._carry(None, messages)
             self._deliver(parcels, None if replies is None else replies[len(riding) :])
+
+    def _carry(self, connection: _Connection | None, messages: tuple[Addressed, ...]) -> tuple[_Connection | None, Sequence[Reply] | None]:
+        """One exchange, on a new connection if there is none. Returns the connection if it can be used again, and the replies, if any."""
+        try:
+            if connection is None:
+                connection = _Connection(self, self._context.get())
+                connection.connect()
+            replies = self._exchange(connection, messages)
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            if not self.failing:
+                logger.warning("node %s does not answer: %s", self.identity.id, type(error).__name__)
+            self.reached, self.failing = False, True
+            if connection is not None:
+                connection.close()
+            return None, None
+        self.reached, self.failing = True, False
+        return connection, replies
 
     def _load(self) -> tuple[list[Addressed], list[Parcel]]:
         """Wait for something to carry; take what is there, up to a limit."""
@@ -147,7 +173,13 @@ class Road:
             return riding, parcels
 
     def _exchange(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
-        """Send a list of messages, return the list of replies; None if the peer's store is not the one they were meant for."""
+        """Send a list of messages, return the list of replies; None if the peer's store is not the one they were meant for (PROTO-12)."""
+        replies = self._post(connection, messages)
+        if replies is None and all(isinstance(addressed.message, _OPENING) for addressed in messages):
+            return self._post(connection, messages)
+        return replies
+
+    def _post(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
         body = encode(Exchange(self._sender, self.store, messages))
         headers = {"Content-Type": "application/msgpack"}
         connection.request("POST", "/v1/messages", body=body, headers=headers, preload_content=False, decode_content=False)
@@ -185,18 +217,13 @@ class Roads:
         self._turn += 1
         names = list(self._roads)
         start = self._turn % len(names)
-        now = time.monotonic()
-        return tuple(sorted(names[start:] + names[:start], key=lambda node: self._suspect(self._roads[node], now)))
+        return tuple(sorted(names[start:] + names[:start], key=lambda node: self._roads[node].failing))
 
     def reachable(self) -> tuple[str, ...]:
         return tuple(node for node, road in self._roads.items() if road.reached)
 
     def store_of(self, node: str) -> bytes:
         return self._roads[node].store
-
-    @staticmethod
-    def _suspect(road: Road, now: float) -> bool:
-        return not road.reached and road.failed_at > 0 and now - road.failed_at < SUSPECT_SECONDS
 
 
 def _decode(body: bytes) -> Replies:

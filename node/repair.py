@@ -7,10 +7,11 @@ an answer to be right; it keeps enough shards alive that there is one.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -35,6 +36,9 @@ REMEMBERED_SECRETS = 8192
 LINGER_SECONDS = 0.3
 """How long after a read or a delete its secret is looked at, so that replies under way still arrive."""
 SILENCE_SECONDS = 2.0
+TURN_SECONDS = 0.1
+RECOVERY_SECONDS = 1.0
+"""How long to rest between two turns, and between two attempts to recover."""
 ATTENTION_SECONDS = 30.0
 """How long a secret that was found whole is not looked at again on account of reads."""
 
@@ -42,20 +46,23 @@ ATTENTION_SECONDS = 30.0
 class Repairer:
     """Looks after the shards, in a thread of its own. ``notice`` is safe to call from any thread."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._store = store
+        self._clock = clock
         self._quorum = settings.quorum()
         self._lock = threading.Lock()
         self._waiting: OrderedDict[SecretId, float] = OrderedDict()
         self._whole: OrderedDict[SecretId, float] = OrderedDict()
         self._stop = threading.Event()
         self._swept_revision = 0
+        self._swept = -math.inf
+        self._caught_up = -math.inf
         self._reached: frozenset[str] = frozenset()
 
     def notice(self, secret: SecretId) -> None:
         """A secret was read or deleted here: look at its shards in a moment."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             looked_at = self._whole.get(secret)
             known = secret in self._waiting or (looked_at is not None and now - looked_at < ATTENTION_SECONDS)
@@ -69,28 +76,30 @@ class Repairer:
         self._stop.set()
 
     def run(self, coordinator: Coordinator) -> None:
-        """Until stopped: recover if need be, then tend."""
-        swept = 0.0
-        caught_up = 0.0
-        while not self._stop.wait(0.1):
+        """Until stopped: one turn after the other."""
+        while not self._stop.wait(TURN_SECONDS if self._store.serving else RECOVERY_SECONDS):
             try:
-                if not self._store.serving:
-                    self._recover(coordinator)
-                    continue
-                self._tend(coordinator, self._due())
-                now = time.monotonic()
-                if now - swept >= self._settings.sweep_seconds:
-                    swept = now
-                    self._sweep(coordinator)
-                    if self._somebody_returned(coordinator) or now - caught_up >= self._settings.catch_up_seconds:
-                        caught_up = now
-                        self._catch_up(coordinator)
+                self.turn(coordinator)
             except Exception:  # the caretaker must outlive whatever it meets
                 logger.exception("repair met an error and goes on")
 
+    def turn(self, coordinator: Coordinator) -> None:
+        """What there is to do now: recover if need be, else tend what was noticed and, now and then, sweep and catch up."""
+        if not self._store.serving:
+            self._recover(coordinator)
+            return
+        self._tend(coordinator, self._due())
+        now = self._clock()
+        if now - self._swept >= self._settings.sweep_seconds:
+            self._swept = now
+            self._sweep(coordinator)
+            if self._somebody_returned(coordinator) or now - self._caught_up >= self._settings.catch_up_seconds:
+                self._caught_up = now
+                self._catch_up(coordinator)
+
     def _due(self) -> list[SecretId]:
         """The secrets that were noticed long enough ago, at most a batch."""
-        before = time.monotonic() - LINGER_SECONDS
+        before = self._clock() - LINGER_SECONDS
         with self._lock:
             due = [secret for secret, since in self._waiting.items() if since <= before][:BATCH_SECRETS]
             for secret in due:
@@ -110,7 +119,7 @@ class Repairer:
         with self._lock:
             for secret in secrets:
                 if secret not in amiss:
-                    self._whole[secret] = time.monotonic()
+                    self._whole[secret] = self._clock()
                     self._whole.move_to_end(secret)
             while len(self._whole) > REMEMBERED_SECRETS:
                 self._whole.popitem(last=False)
@@ -175,7 +184,6 @@ class Repairer:
         needed = self._quorum.share_count - self._quorum.write + 1
         logger.warning("recovering from a lost store: %d of at least %d peers answered, %d secrets to take over", heard, needed, len(keys))
         if heard < needed:
-            self._stop.wait(1.0)
             return
         secrets = list(keys)
         complete = True
@@ -184,22 +192,25 @@ class Repairer:
         if complete:
             self._store.serve_from(counter)
             logger.warning("recovered: serving again")
-        else:
-            self._stop.wait(1.0)
 
     def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
-        """Take over every chosen record of ``secrets`` that this node has not. False if one of them is in doubt for now."""
+        """Take over every chosen record of ``secrets`` that this node has not.
+
+        False if one of them was in doubt: it was settled as far as that is possible, and is to be looked at again.
+        """
         run = coordinator.run()
         tasks = [run.open(*coordinator.reading(secret, Wanted(history=True, reveal=False, survey=True))) for secret in secrets]
         run.drive()
-        complete = True
+        doubtful: list[SecretId] = []
         wanted: list[tuple[Reading, Header]] = []
         for task in tasks:
             reading = run.machine(task)
             assert isinstance(reading, Reading), "a survey is a reading"
             headers = lacking(reading, self._settings.id)
-            complete = complete and headers is not None
+            if headers is None:
+                doubtful.append(reading.secret)
             wanted += [(reading, header) for header in headers or ()]
+        coordinator.settle(doubtful)
         asked = [send for reading, header in wanted for send in shards_wanted(reading, header)]
         answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
         for send, reply in coordinator.send(asked, SILENCE_SECONDS):
@@ -212,4 +223,4 @@ class Repairer:
                 messages.append(Addressed(reading.secret, message))
         if messages:
             self._store.apply(messages)
-        return complete
+        return not doubtful

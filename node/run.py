@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import NamedTuple
 
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Addressed, Confirm, Release, Reply, Unfit, Void
 from model.session import Machine, Post, Session, Task
-from node.peers import Delivery, Parcel
+from node.peers import Delivery, Mailbox, Parcel
 
 _ONE_WAY = (Confirm, Release, Void)
 
 
 class Ports(NamedTuple):
-    """What a run needs of its node: who it is, its store, the roads to the others, and how long to wait."""
+    """What a run needs of its node: who it is, its store, the roads to the others, a mailbox, the time, and how long to wait."""
 
     me: str
     apply: Callable[[Sequence[Addressed]], list[Reply]]
     post: Callable[[str, Parcel], None]
+    mailbox: Callable[[], Mailbox]
+    clock: Callable[[], float]
     patience_seconds: float
     operation_seconds: float
 
@@ -31,7 +32,7 @@ class Run:
     def __init__(self, ports: Ports, session: Session) -> None:
         self._ports = ports
         self._session = session
-        self._mailbox: SimpleQueue[Delivery] = SimpleQueue()
+        self._mailbox = ports.mailbox()
         self._first: list[Post] = []
 
     def open(self, machine: Machine, sends: list[Send]) -> Task:
@@ -44,10 +45,10 @@ class Run:
 
     def drive(self) -> None:
         """Until every machine has its outcome."""
-        deadline = time.monotonic() + self._ports.operation_seconds
+        deadline = self._ports.clock() + self._ports.operation_seconds
         self._carry(self._first)
         while tasks := self._session.unfinished():
-            left = deadline - time.monotonic()
+            left = deadline - self._ports.clock()
             if left <= 0:
                 self._carry([post for task in tasks for post in self._session.step(task, TimeUp())])
                 continue
@@ -62,13 +63,13 @@ class Run:
         """Send messages that belong to no machine; return what came of each, None for no reply."""
         replies = dict[Task, Reply]()
         deliveries = self._dispatch([Post(number, send) for number, send in enumerate(sends)])
-        heard = 0
+        heard, expected = 0, sum(send.node == self._ports.me or not isinstance(send.message, _ONE_WAY) for send in sends)
         while True:
             for delivery in deliveries:
                 heard += len(delivery.tokens)
                 if delivery.replies is not None:
                     replies.update((post.task, reply) for post, reply in zip(delivery.tokens, delivery.replies, strict=True))
-            if heard == len(sends):
+            if heard == expected:
                 break
             try:
                 deliveries = [self._mailbox.get(timeout=silence_seconds)]

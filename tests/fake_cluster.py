@@ -1,7 +1,7 @@
 """A vault in one process, built on the reference machine, that loses answers and is late as a cluster may be. For tests of tests.
 
-It shows every behaviour that specs/semantics.md allows under faults and no other, so the oracle must accept all of it. The
-``Broken...`` clusters below each break one promise, so the oracle must find them out.
+It shows behaviour that specs/semantics.md allows under faults and no other, so the oracle must accept all of it. The clusters of
+``broken_clusters`` each break one promise, so the oracle must find them out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from model.secret import Secret, Write, named, perform
 
 
 class FakeCluster(Cluster):
-    """``late`` are writes that nobody knows the outcome of and that may still take effect; ``doubts`` counts those by name whose
-    number may turn out to be skipped."""
+    """``late`` are writes of unknown outcome that may still take effect; ``doubts`` counts the updates of each name that will not,
+    but whose version number may be left out.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.nodes = tuple(f"node-{number}" for number in range(1, 6))
@@ -99,7 +100,7 @@ class FakeCluster(Cluster):
         if isinstance(operation, List):
             return self.list_names(operation)
         skipped = 0
-        if isinstance(operation, Write) and self.random.random() < 0.5:
+        if isinstance(operation, Write):
             self.forget(operation)
         if isinstance(operation, Update):
             skipped = self.random.randint(0, self.doubts[operation.secret.secret])
@@ -114,11 +115,11 @@ class FakeCluster(Cluster):
         return perform(self.secrets, operation, skipped)
 
     def forget(self, operation: Write) -> None:
+        """Where the operation's key is old enough to be forgotten, forget it or not."""
         retry = operation.retry
-        if retry is not None:
-            for name in named(operation):
-                if self.secrets[name].may_forget(retry, operation.now):
-                    self.secrets = {**self.secrets, name: self.secrets[name].forget(retry)}
+        for name in named(operation):
+            if retry is not None and self.secrets[name].may_forget(retry, operation.now) and self.random.random() < 0.5:
+                self.secrets = {**self.secrets, name: self.secrets[name].forget(retry)}
 
     def list_names(self, asked: List) -> Names:
         live = sorted(

@@ -175,6 +175,12 @@ def test_an_unencrypted_url_is_refused(run: Kofn, gateway: FakeGateway) -> None:
     assert run("get", "name", KOFN_URL=gateway.url.replace("https", "http")).exit_code == Exit.USAGE
 
 
+def test_a_url_with_a_password_is_refused_without_repeating_it(run: Kofn, gateway: FakeGateway) -> None:
+    result = run("get", "name", KOFN_URL=gateway.url.replace("//", "//user:pass-word@"))
+    assert result.exit_code == Exit.USAGE
+    assert "pass-word" not in result.output
+
+
 def test_redirects_are_not_followed(run: Kofn, gateway: FakeGateway) -> None:
     gateway.faults = [("redirect", f"{gateway.url}/api/v1/status")]
     assert run("get", "name").exit_code == Exit.FAILED

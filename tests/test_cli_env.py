@@ -130,6 +130,13 @@ def test_a_file_that_is_not_utf_8_is_refused(run: Kofn, tmp_path: Path) -> None:
     assert run("env", "process", path).exit_code == Exit.REFUSED
 
 
+def test_a_file_that_is_too_large_is_refused(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
+    path = put(tmp_path / "env", "#é" * 128 * 1024)
+    result = run("env", "process", path)
+    assert result.exit_code == Exit.REFUSED
+    assert "262144 bytes" in result.stderr
+
+
 # encrypt
 
 

@@ -82,7 +82,7 @@ def drop(handler: http.server.BaseHTTPRequestHandler) -> bool:
 
 def test_operations_travel_there_and_back_over_one_kept_alive_connection(authority: Authority, nodes: list[FakeNode]) -> None:
     connections = set()
-    nodes[0].behave = lambda handler: connections.add(handler.client_address)  # type: ignore[func-returns-value,assignment]
+    nodes[0].behave = lambda handler: connections.add(handler.client_address)
     cluster = road(authority, nodes)
     assert cluster.perform([CREATE]) == [Written((Version(1, 1),))]
     assert cluster.perform([READ, READ]) == [Found(Version(1, 1), b"value", "utf-8")] * 2
@@ -125,6 +125,8 @@ def test_with_no_node_at_all_the_answer_is_at_once_and_definite(authority: Autho
 
 BAD_ANSWERS = {
     "no answer": drop,
+    "no http": lambda handler: bool(handler.wfile.write(b"nonsense\r\n\r\n")) and drop(handler),
+    "half an answer": lambda handler: bool(handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\x91")) and drop(handler),
     "an error": lambda handler: answer(handler, 500, b""),
     "forbidden": lambda handler: answer(handler, 403, b""),
     "a redirect": lambda handler: answer(handler, 307, b"", Location="https://127.0.0.1:1/"),
@@ -141,7 +143,7 @@ BAD_ANSWERS = {
 def test_a_read_goes_on_to_the_next_node_and_a_write_says_that_it_does_not_know(
     authority: Authority, nodes: list[FakeNode], bad: object
 ) -> None:
-    nodes[0].behave = bad  # type: ignore[assignment]
+    nodes[0].behave = bad
     small = {"answer_bytes": 1_048_576}
     assert codes(road(authority, nodes, **small).perform([READ])) == ["secret_not_found"]
     assert requests(nodes) == [1, 1, 0]
@@ -163,11 +165,11 @@ def test_a_node_that_answers_too_late_or_drips_is_given_up_at_the_deadline(autho
     nodes[1].behave = lambda handler: release.wait(10) and drop(handler)
     try:
         begun = time.monotonic()
-        cluster = road(authority, nodes, answer_timeout_seconds=0.3)
+        cluster = road(authority, nodes, answer_timeout_seconds=0.3, read_timeout_seconds=0.3)
         assert codes(cluster.perform([READ])) == ["secret_not_found"]
-        assert 0.5 < time.monotonic() - begun < 2
+        assert time.monotonic() - begun >= 0.5
         assert codes(cluster.perform([CREATE])) == [""]
-        assert codes(road(authority, nodes, answer_timeout_seconds=0.3).perform([CREATE])) == ["writing_failed"]
+        assert codes(road(authority, nodes, answer_timeout_seconds=0.3, read_timeout_seconds=0.3).perform([CREATE])) == ["writing_failed"]
     finally:
         release.set()
 
@@ -292,7 +294,7 @@ def test_new_certificates_serve_the_next_connection(tmp_path: Path) -> None:
     node = FakeNode(authority, f"spiffe://{DOMAIN}/node/node-1", vault=FakeVault())
 
     def note(handler: http.server.BaseHTTPRequestHandler) -> bool:
-        sans = dict(handler.connection.getpeercert()["subjectAltName"])  # type: ignore[attr-defined]
+        sans = dict(handler.connection.getpeercert()["subjectAltName"])
         seen.append(sans["URI"].rsplit("/", 1)[1])
         answer(handler, 200, msgspec.msgpack.encode([Failed("secret_not_found")]))
         return drop(handler)

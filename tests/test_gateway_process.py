@@ -31,8 +31,9 @@ class Gateway:
         make_settings(folder)
         config = folder / "gateway.toml"
         config.write_text(
-            f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\ncertificate = "gateway.pem"\nkey = "gateway.key"\n'
-            f'ca = "ca.pem"\ntokens = "tokens.toml"\nthreshold = 2\nthreads = 4\n[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'
+            f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\nthreshold = 2\nthreads = 4\n'
+            'certificate = "gateway.pem"\nkey = "gateway.key"\nca = "ca.pem"\ntokens = "tokens.toml"\n'
+            f'[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'
         )
         self.log = folder / "log"
         with self.log.open("wb") as log:
@@ -156,19 +157,19 @@ def test_a_wrong_token_is_not_helped_by_a_certificate(gateway: Gateway) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(gateway: Gateway, tmp_path: Path) -> None:
     foreign = Authority(tmp_path / "foreign").issue("ci", f"spiffe://{DOMAIN}/client/ci")
-    with pytest.raises((ssl.SSLError, ConnectionError)), gateway.connect(*foreign) as connection:
-        connection.sendall(LIST.encode())
-        assert connection.recv(1000) == b""
-        raise ConnectionError
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+        gateway.connect(*foreign).recv(1000)
 
 
+POST = "POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n"
+POST_JSON = f"{POST}{AUTH}Content-Type: application/json\r\n"
 HOSTILE = {
-    "length and chunks": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
-    "two lengths": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nmarker", {400}),
-    "a list of lengths": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nmarke", {400}),
-    "a signed length": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nmarke", {400}),
-    "an unknown coding": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", {400, 501}),
-    "a blank before the colon": ("POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", {400}),
+    "length and chunks": (f"{POST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
+    "two lengths": (f"{POST}Content-Length: 5\r\nContent-Length: 6\r\n\r\nmarker", {400}),
+    "a list of lengths": (f"{POST}Content-Length: 5, 5\r\n\r\nmarke", {400}),
+    "a signed length": (f"{POST}Content-Length: +5\r\n\r\nmarke", {400}),
+    "an unknown coding": (f"{POST}Transfer-Encoding: xchunked\r\n\r\n", {400, 501}),
+    "a blank before the colon": (f"{POST}Transfer-Encoding : chunked\r\n\r\n", {400}),
     "chunks in 1.0": ("POST /api/v1/secrets HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", {400}),
     "a NUL": ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\0marker\r\n\r\n", {400}),
     "folding": ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\r\n marker\r\n\r\n", {400}),
@@ -181,22 +182,22 @@ HOSTILE = {
     "many headers": ("GET /healthz HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 200 + "\r\n", {431}),
     "a long header": ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + "a" * 10_000 + "\r\n\r\n", {431}),
     "a chunked body": (
-        f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n{AUTH}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
+        f"{POST_JSON}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
         {411},
     ),
     "a bad chunk": (
-        f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n{AUTH}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nmarker\r\n",
+        f"{POST_JSON}Transfer-Encoding: chunked\r\n\r\nmarker\r\n",
         {411},
     ),
     "a gibibyte announced": (
-        f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n{AUTH}Content-Type: application/json\r\nContent-Length: 1073741824\r\n\r\n{{",
+        f"{POST_JSON}Content-Length: 1073741824\r\n\r\n{{",
         {413},
     ),
     "TRACE": (f"TRACE /healthz HTTP/1.1\r\nHost: a\r\n{AUTH}\r\n", {405}),
     "a path that climbs": (f"GET /api/v1/secrets/%2e%2e%2fmetrics HTTP/1.1\r\nHost: a\r\n{AUTH}\r\n", {400}),
     "a forwarded prefix": (f"GET /healthz HTTP/1.1\r\nHost: a\r\nScript-Name: /x\r\nX-Forwarded-Proto: http\r\n{AUTH}\r\n", {200}),
     "CR LF in a path": (f"GET /api/v1/secrets/a%0d%0aSet-Cookie:%20marker HTTP/1.1\r\nHost: a\r\n{AUTH}\r\n", {400}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("request_text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
@@ -211,9 +212,7 @@ def test_hostile_http_gets_a_clear_error_in_the_usual_shape(gateway: Gateway, re
 def test_clients_that_send_half_a_request_do_not_hinder_others(gateway: Gateway) -> None:
     with gateway.connect() as one, gateway.connect() as two:
         one.sendall(b"GET /healthz HT")
-        two.sendall(
-            f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n{AUTH}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n".encode()
-        )
+        two.sendall(f"{POST_JSON}Content-Length: 9\r\n\r\n".encode())
         assert gateway.ask(LIST.replace("\r\n\r\n", f"\r\n{AUTH}\r\n"))[0] == 200
         one.sendall(b"TP/1.1\r\nHost: a\r\n\r\n")
         assert receive(one)[0] == 200

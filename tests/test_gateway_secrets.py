@@ -69,7 +69,7 @@ def test_an_update_closes_the_interval_of_the_version_before(client: FlaskClient
     create(client)
     updated = client.put(f"{SECRETS}/app/db", json={"value": "two"}, headers={**AUTH, "If-Match": '"1"'})
     assert (updated.status_code, updated.headers["ETag"]) == (200, '"2"')
-    first, second = client.get("/api/v1/history/app/db", headers=AUTH).json["versions"]  # type: ignore[index]
+    first, second = client.get("/api/v1/history/app/db", headers=AUTH).json["versions"]
     assert first["valid_to"] == second["valid_from"]
     assert second["valid_to"] is None
     assert client.get(f"{SECRETS}/app/db?version=1", headers=AUTH).json == {**first, "value": "one", "encoding": "utf-8"}
@@ -132,13 +132,13 @@ def test_a_batch_is_unavailable_before_it_is_not_found(client: FlaskClient, vaul
 
 @pytest.mark.parametrize("kind", sorted(BY_CODE.values(), key=lambda kind: kind.code), ids=lambda kind: kind.code)
 def test_every_failure_of_a_node_has_its_status_and_phase(client: FlaskClient, vault: FakeVault, kind: type) -> None:
-    vault.failures = [Failed(kind.code)]  # type: ignore[attr-defined]
+    vault.failures = [Failed(kind.code)]
     response = client.delete(f"{SECRETS}/a", headers=AUTH)
-    assert code(response) == (kind.status, kind.code)  # type: ignore[attr-defined]
+    assert code(response) == (kind.status, kind.code)
     assert response.json is not None
-    assert response.json.get("phase") == kind.phase  # type: ignore[attr-defined]
-    assert response.json.get("outcome") == kind.outcome  # type: ignore[attr-defined]
-    assert ("Retry-After" in response.headers) == (kind.retry_after_seconds is not None)  # type: ignore[attr-defined]
+    assert response.json.get("phase") == kind.phase
+    assert response.json.get("outcome") == kind.outcome
+    assert ("Retry-After" in response.headers) == (kind.retry_after_seconds is not None)
     if response.status_code == 503:
         assert "Retry-After" in response.headers
 
@@ -487,7 +487,7 @@ def test_metrics_count_by_route_and_never_by_name_or_token(client: FlaskClient) 
 
 def test_a_defect_is_an_internal_error_that_shows_and_logs_nothing_of_the_request(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FakeVault):
-        def perform(self, operations: object) -> list[object]:  # type: ignore[override]
+        def perform(self, operations: object) -> list[object]:
             raise RuntimeError("the value is marker")
 
     response = create_app(make_settings(folder), Broken()).test_client().get(f"{SECRETS}/a", headers=AUTH)

@@ -58,8 +58,8 @@ def resolve(document: dict, node: dict) -> dict:
     while "$ref" in node:
         target: object = document
         for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]  # type: ignore[index]
-        node = target  # type: ignore[assignment]
+            target = target[part]
+        node = target
     return node
 
 

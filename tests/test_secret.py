@@ -93,6 +93,22 @@ def test_existence_is_judged_before_the_expected_version_and_a_retry_before_both
     assert update(secret, once) == (secret, Written((Version(2, 20),)))
 
 
+def test_of_two_updates_that_expect_the_same_version_one_takes_effect() -> None:
+    """SEM-27."""
+    secrets = {DB: after(Create((new(),), 10))}
+    secrets, first = perform(secrets, Update(new(b"a"), 20, expected_version=1))
+    assert first == Written((Version(2, 20),))
+    assert code(perform(secrets, Update(new(b"b"), 20, expected_version=1))[1]) == "version_mismatch"
+
+
+def test_a_version_stays_as_it_is_while_others_follow() -> None:
+    """SEM-11."""
+    secret = after(Create((new(b"one"),), 10), Update(new(b"two"), 20))
+    before = read(secret, Read(DB, version=1))
+    secret, _ = update(secret, Update(new(b"three"), 30))
+    assert read(secret, Read(DB, version=1)) == before == Found(Version(1, 10, 20), b"one", "utf-8")
+
+
 def test_a_refused_write_leaves_its_key_new() -> None:
     """SEM-5, SEM-21."""
     secret, _ = update(Secret(), Update(new(), 10, retry=RETRY))

@@ -7,6 +7,7 @@ from itertools import combinations, product
 from random import Random
 
 import pytest
+import shamirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,3 +229,17 @@ def test_two_commitments_are_equal_only_if_context_index_and_share_are(
 ) -> None:
     same = (context, index, share) == (other_context, other_index, other_share)
     assert (commitment(context, index, share) == commitment(other_context, other_index, other_share)) == same
+
+
+@given(splits())
+def test_an_independent_library_rebuilds_our_key_from_our_shares(case: tuple[bytes, int, list[int], tuple[bytes, ...]]) -> None:
+    secret, threshold, _, shares = case
+    points = [shamirs.share(index, int.from_bytes(share), P) for index, share in enumerate(shares, start=1)]
+    assert shamirs.interpolate(points[-threshold:], threshold=threshold) == int.from_bytes(secret)
+
+
+@given(secrets, st.integers(2, 9), st.integers(0, 7))
+def test_we_rebuild_what_an_independent_library_split(secret: bytes, threshold: int, spare: int) -> None:
+    points = shamirs.shares(int.from_bytes(secret), quantity=threshold + spare, modulus=P, threshold=threshold)
+    shares = {point.index: point.value.to_bytes(SHARE_BYTES) for point in points}
+    assert combine(dict(list(shares.items())[-threshold:])) == secret

@@ -32,7 +32,7 @@ class UnfencedCluster(FakeCluster):
 
 @pytest.mark.parametrize("machine", [HonestMachine, WaitingMachine])
 def test_every_answer_of_an_honest_vault_is_accepted(machine: type[VaultMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=200, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=60, deadline=None))
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -42,7 +42,7 @@ def test_a_vault_that_breaks_a_promise_is_found_out(broken: type[FakeCluster]) -
             return broken()
 
     quick = settings(
-        max_examples=2000,
+        max_examples=1000,
         stateful_step_count=60,
         deadline=None,
         database=None,

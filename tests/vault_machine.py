@@ -61,7 +61,11 @@ class Cluster(ABC):
 
     @abstractmethod
     def perform(self, operation: Operation) -> Result | None:
-        """One operation, as a gateway does it: at some node that is up, and again for a while where the result has ``retry_ms``."""
+        """One operation, as a gateway does it: at some node that is up, and again for a while where the result has ``retry_ms``.
+
+        The result is what the operation asked for and no more: no value without ``reveal``. Where a cluster has its own clock,
+        ``now`` is 0 and not to be used.
+        """
 
     @abstractmethod
     def crash(self, node: str) -> None:
