@@ -142,10 +142,9 @@ def _introduce(cluster: Cluster, *, by_default: bool, detached: bool) -> None:
 
 def _stay(cluster: Cluster) -> None:
     """Keep ``cluster.json`` current and stop everything at the end; returns when somebody else stopped it all."""
-    running = _running(cluster)
+    running = {server.id for server in cluster.servers}  # all were ready; one that has ended since is news
     try:
         while running:
-            time.sleep(_WATCH_SECONDS)
             _reap()
             now = _running(cluster)
             for identifier in sorted(running - now):
@@ -154,6 +153,7 @@ def _stay(cluster: Cluster) -> None:
                 with clusters.locked(cluster.layout.directory):
                     cluster.record()
             running = now
+            time.sleep(_WATCH_SECONDS)
     except KeyboardInterrupt:
         for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(ending, signal.SIG_IGN)

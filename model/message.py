@@ -101,7 +101,13 @@ class ChangesAfter(msgspec.Struct, frozen=True, array_like=True, tag="changes"):
     limit: int
 
 
-Message = Vote | Write | Confirm | Void | Release | Query | Erase | Repair | NamesAfter | ChangesAfter
+class Fence(msgspec.Struct, frozen=True, array_like=True, tag="fence"):
+    """PROTO-12: promise, for every secret at once, nothing at or below this ballot counter."""
+
+    counter: int
+
+
+Message = Vote | Write | Confirm | Void | Release | Query | Erase | Repair | NamesAfter | ChangesAfter | Fence
 
 
 class View(msgspec.Struct, frozen=True, array_like=True):

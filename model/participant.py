@@ -80,7 +80,9 @@ def step(seat: Seat, register: Register, message: Message, now_ms: int) -> tuple
         case Confirm():
             return _confirm(register, message.tag)
         case Void():
-            kept = tuple(held for held in register.records if held.chosen or held.header.tag not in message.tags or held.ballot >= message.ballot)
+            kept = tuple(
+                held for held in register.records if held.chosen or held.header.tag not in message.tags or held.ballot >= message.ballot
+            )
             return _replace(register, records=kept), Noted(len(kept) < len(register.records))
         case Release():
             return _end_lease(register, message.ballot), Noted(False)

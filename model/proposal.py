@@ -165,16 +165,17 @@ def _heard(proposal: Proposal, event: Heard) -> Step:
         proposal = _replace(proposal, contended=proposal.contended | {node})
     match proposal.phase, message, reply:
         case Phase.VOTING, Vote(), Promised() if current:
-            return _count_votes(_replace(proposal, answers={**proposal.answers, node: reply.snapshot}))
-        case Phase.VOTING, Vote(), _ if current:
+            answers = {**proposal.answers, node: reply.snapshot}
+            return _count_votes(_replace(proposal, answers=answers, gone=proposal.gone - {node}))
+        case Phase.VOTING, Vote(), _ if current and node not in proposal.answers:
             return _count_votes(_replace(proposal, gone=proposal.gone | {node}))
         case ((Phase.SETTLING | Phase.WRITING), Write(), Accepted()) if current:
-            return _count_acceptances(_replace(proposal, acks=proposal.acks | {node}))
-        case ((Phase.SETTLING | Phase.WRITING), Write(), _) if current:
+            return _count_acceptances(_replace(proposal, acks=proposal.acks | {node}, gone=proposal.gone - {node}))
+        case ((Phase.SETTLING | Phase.WRITING), Write(), _) if current and node not in proposal.acks:
             return _count_acceptances(_replace(proposal, gone=proposal.gone | {node}))
         case Phase.ERASING, Erase(), Erased():
-            return _count_erasures(_replace(proposal, acks=proposal.acks | {node}))
-        case Phase.ERASING, Erase(), _:
+            return _count_erasures(_replace(proposal, acks=proposal.acks | {node}, gone=proposal.gone - {node}))
+        case Phase.ERASING, Erase(), _ if node not in proposal.acks:
             return _count_erasures(_replace(proposal, gone=proposal.gone | {node}))
     return proposal, []
 
@@ -182,6 +183,11 @@ def _heard(proposal: Proposal, event: Heard) -> Step:
 def _tally(proposal: Proposal, yes: int) -> str:
     count = proposal.seat.quorum.share_count
     return tally(yes, count - yes - len(proposal.gone), proposal.seat.quorum.write)
+
+
+def _slow(proposal: Proposal) -> bool:
+    """Whether a node may still vote."""
+    return len(proposal.answers) + len(proposal.gone) < proposal.seat.quorum.share_count
 
 
 def _count_votes(proposal: Proposal) -> Step:
@@ -194,8 +200,7 @@ def _count_votes(proposal: Proposal) -> Step:
         return proposal, []
     evidence = _evidence(proposal)
     judgement = evidence.judge()
-    complete = len(proposal.answers) + len(proposal.gone) == proposal.seat.quorum.share_count
-    if not judgement.clean and proposal.patient and not complete:
+    if not judgement.clean and proposal.patient and _slow(proposal):
         return proposal, []
     if judgement.unresolved:
         return _replace(proposal, needs=judgement.unresolved), []
@@ -212,8 +217,9 @@ def _own_vote_missing(proposal: Proposal, gone: frozenset[str]) -> bool:
 
 
 def _lost_vote(proposal: Proposal) -> Step:
-    reachable = len(proposal.answers) + len(proposal.contended)
-    if reachable < proposal.seat.quorum.write or _own_vote_missing(proposal, proposal.gone - proposal.contended):
+    unreachable = proposal.gone - proposal.contended
+    quorum = proposal.seat.quorum
+    if quorum.share_count - len(unreachable) < quorum.write or _own_vote_missing(proposal, unreachable):
         return _fail(proposal, "voting_failed")
     return _give_way(proposal)
 
@@ -235,6 +241,7 @@ def _vote_again(proposal: Proposal) -> Step:
         gone=frozenset(),
         acks=frozenset(),
         contended=frozenset(),
+        judgement=None,
         rounds=proposal.rounds + 1,
         cut=None,
     )
@@ -242,14 +249,14 @@ def _vote_again(proposal: Proposal) -> Step:
 
 
 def _evidence(proposal: Proposal) -> Evidence:
-    return Evidence(proposal.secret, proposal.seat.quorum, proposal.answers, proposal.groups)
+    return Evidence(proposal.secret, proposal.seat.quorum, proposal.answers, proposal.groups, voted=True)
 
 
 def _resolved(proposal: Proposal, event: Resolved) -> Step:
     if event.group not in proposal.needs:
         return proposal, []
     if event.committed is None:
-        return _fail(proposal, "voting_failed")
+        return _fail(proposal, "write_conflict", retry_ms=RETRY_MS) if event.busy else _fail(proposal, "voting_failed")
     groups = {**proposal.groups, event.group: event.committed}
     return _count_votes(_replace(proposal, groups=groups, needs=proposal.needs - {event.group}))
 
@@ -257,7 +264,7 @@ def _resolved(proposal: Proposal, event: Resolved) -> Step:
 def _settle(proposal: Proposal, evidence: Evidence, header: Header) -> Step:
     """Write the record in doubt once more: the same tag, the same shares, under the own ballot (PROTO-11)."""
     shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
-    again = Cut(header, next(evidence.sealed(header.tag), None), shares)
+    again = Cut(header, evidence.sealed(header), shares)
     return _send_writes(_replace(proposal, phase=Phase.SETTLING, cut=again))
 
 
@@ -278,6 +285,8 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         first = first_outcome(evidence, intent.retry, intent.value)
         if isinstance(first, Header):
             return _erase(_replace(proposal, cut=Cut(first, None, {})))
+        if isinstance(first, Failed) and first.code == "writing_failed" and _slow(proposal):
+            return (proposal, []) if proposal.patient else _fail(proposal, "writing_failed", retry_ms=RETRY_MS)
         if first is not None:
             return _finish(proposal, first)
     if intent.verb == "settle":
@@ -287,7 +296,7 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
     if intent.verb == "create" and live is not None:
         return _fail(proposal, "secret_exists")
     if judgement.doubts and (live is None or intent.expected_version is not None):
-        return _fail(proposal, "voting_failed")
+        return _fail(proposal, "voting_failed", retry_ms=RETRY_MS if _slow(proposal) else None)
     if intent.verb in ("update", "delete") and live is None:
         return _fail(proposal, "secret_not_found")
     if intent.expected_version is not None and live is not None and live.version != intent.expected_version:
@@ -392,5 +401,5 @@ def _finish(proposal: Proposal, outcome: Result | Settled | Decided) -> Step:
     last: Confirm | Release = Confirm(record.header.tag) if won and record is not None else Release(proposal.ballot)
     sends = to_all(proposal.seat.nodes, proposal.secret, last)
     if proposal.judgement is not None and proposal.judgement.void:
-        sends += to_all(proposal.seat.nodes, proposal.secret, Void(proposal.judgement.void))
+        sends += to_all(proposal.seat.nodes, proposal.secret, Void(proposal.ballot, proposal.judgement.void))
     return done, sends

@@ -14,11 +14,11 @@ import msgspec
 from model.envelope import EnvelopeError
 from model.judging import Evidence, Judgement
 from model.machine import Event, Heard, PatienceOver, Resolved, Send, TimeUp, to_all
-from model.message import Accepted, Confirm, Query, Snapshot, Write
+from model.message import Accepted, Confirm, Query, Refused, Repair, Snapshot, Write
 from model.operation import Failed, Found, Result, SecretId, Version, Versions
 from model.proposal import RETRY_MS, Decided
 from model.quorum import Quorum, tally
-from model.record import Ballot, Header, Kind, open_value, sealed_is_sound, shares_for
+from model.record import Ballot, Header, Kind, open_value, shares_for
 from model.shamir import ShamirError
 from model.version import intervals, valid_at
 
@@ -71,6 +71,7 @@ class Reading(msgspec.Struct, frozen=True):
     requested: frozenset[str] = frozenset()
     gathered: frozenset[str] = frozenset()
     acks: frozenset[str] = frozenset()
+    contended: bool = False
     patient: bool = True
     groups: Mapping[str, bool] = {}
     needs: frozenset[str] = frozenset()
@@ -131,10 +132,11 @@ def _heard(reading: Reading, event: Heard) -> Step:
             return _gather(_replace(reading, answers={**reading.answers, node: merged}, gathered=reading.gathered | {node}))
         case Phase.GATHERING, Query(), _ if message.tag is not None:
             return _gather(_replace(reading, gathered=reading.gathered | {node}, gone=reading.gone | {node}))
-        case Phase.REWRITING, Write(), Accepted():
-            return _count_acceptances(_replace(reading, acks=reading.acks | {node}))
-        case Phase.REWRITING, Write(), _:
-            return _count_acceptances(_replace(reading, gone=reading.gone | {node}))
+        case Phase.REWRITING, Write(), Accepted() if reading.rewritten == (message.ballot, message.header):
+            return _count_acceptances(_replace(reading, acks=reading.acks | {node}, gone=reading.gone - {node}))
+        case Phase.REWRITING, Write(), _ if reading.rewritten == (message.ballot, message.header) and node not in reading.acks:
+            contended = reading.contended or isinstance(reply, Refused)
+            return _count_acceptances(_replace(reading, gone=reading.gone | {node}, contended=contended))
     return reading, []
 
 
@@ -148,17 +150,19 @@ def _with_headers(reading: Reading, snapshot: Snapshot) -> Snapshot:
 
 def _merge(before: Snapshot | None, reply: Snapshot) -> Snapshot:
     """Add what a node showed of the target to what it showed before."""
-    if before is None:
-        return reply
-    more = {view.tag for view in reply.views}
-    return _replace(before, views=(*(view for view in before.views if view.tag not in more), *reply.views))
+    views = {view.tag: view for view in before.views} if before is not None else {}
+    for view in reply.views:
+        old = views.get(view.tag, view)
+        share, sealed = view.share or old.share, view.sealed or old.sealed
+        views[view.tag] = _replace(view, chosen=view.chosen or old.chosen, share=share, sealed=sealed)
+    return _replace(reply, views=tuple(views.values()))
 
 
 def _resolved(reading: Reading, event: Resolved) -> Step:
     if event.group not in reading.needs:
         return reading, []
     if event.committed is None:
-        return _finish(reading, _unavailable(reading))
+        return _finish(_replace(reading, contended=reading.contended or event.busy), _unavailable(reading))
     groups = {**reading.groups, event.group: event.committed}
     return _advance(_replace(reading, groups=groups, needs=reading.needs - {event.group}))
 
@@ -216,8 +220,8 @@ def _doubtful(reading: Reading, evidence: Evidence, judgement: Judgement) -> Ste
         return _finish(reading, _unavailable(reading))
     ballot = max(view.ballot for view in evidence.views[header.tag].values())
     shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
-    sealed = next(evidence.sealed(header.tag), None)
-    reading = _replace(reading, phase=Phase.REWRITING, rewritten=(ballot, header), gone=frozenset())
+    sealed = evidence.sealed(header)
+    reading = _replace(reading, phase=Phase.REWRITING, rewritten=(ballot, header), acks=frozenset(), gone=frozenset())
     writes = [Send(node, reading.secret, Write(ballot, header, shares.get(node), sealed)) for node in reading.order]
     return reading, writes
 
@@ -251,8 +255,18 @@ def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
     chain = evidence.lineage(head)
     if chain is None:
         more = _ask_on(reading)
-        return more if more is not None else _finish(reading, _unavailable(reading))
+        return more if more is not None else _fence(reading, evidence, head)
     return _choose(reading, chain)
+
+
+def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
+    """A record below the head cannot be told from these answers: some node may yet accept it.
+
+    Nobody who knows the head to be chosen will (PROTO-5), so tell them: its header is enough for that. Asking again can help then.
+    """
+    unmarked = evidence.unmarked(head)
+    done, _ = _finish(reading, _unavailable(_replace(reading, contended=reading.contended or bool(unmarked))))
+    return done, [Send(node, reading.secret, Repair(head, None, None)) for node in unmarked]
 
 
 def _choose(reading: Reading, chain: tuple[Header, ...]) -> Step:
@@ -280,21 +294,23 @@ def _gather(reading: Reading) -> Step:
     if not reading.wanted.reveal:
         return _finish(reading, Found(version, None, header.encoding))
     shares = evidence.sound_shares(header)
-    sealed = next((each for each in evidence.sealed(header.tag) if sealed_is_sound(header, each)), None)
+    sealed = evidence.sealed(header)
     if len(shares) >= header.threshold and sealed is not None:
         try:
             return _finish(reading, Found(version, open_value(reading.secret, header, shares, sealed), header.encoding))
         except (ShamirError, EnvelopeError):
             return _finish(reading, _unavailable(reading))
-    return _gather_more(reading, header, len(shares), sealed is None)
+    return _gather_more(reading, header, shares, sealed is None)
 
 
-def _gather_more(reading: Reading, header: Header, found: int, no_sealed: bool) -> Step:
+def _gather_more(reading: Reading, header: Header, shares: Mapping[str, bytes], no_sealed: bool) -> Step:
     """Ask as many more nodes for the target as shares are missing, those that are known to hold it first."""
     holders = reading.evidence.views.get(header.tag, {})
-    fresh = sorted((node for node in reading.order if node not in reading.requested), key=lambda node: node not in holders)
+    enough = len(shares) >= header.threshold
+    fresh = [node for node in reading.order if node not in reading.requested and (enough or node not in shares)]
+    fresh.sort(key=lambda node: node not in holders)
     waiting = reading.requested - reading.gathered
-    short = max(header.threshold - found, int(no_sealed)) - (len(waiting) if reading.patient else 0)
+    short = max(header.threshold - len(shares), int(no_sealed)) - (len(waiting) if reading.patient else 0)
     if short > 0 and fresh:
         picked = fresh[:short]
         queries = (Query(shares=True, sealed=no_sealed and node == picked[0], tag=header.tag) for node in picked)
@@ -304,10 +320,11 @@ def _gather_more(reading: Reading, header: Header, found: int, no_sealed: bool) 
 
 
 def _unavailable(reading: Reading) -> Failed:
-    """Not now. While somebody's write is under way it may be asked again at once; else too few nodes answer."""
-    writing = any(snapshot.lease_ms > 0 for snapshot in reading.answers.values())
-    enough = len(reading.answers) >= reading.quorum.read
-    return Failed("unavailable", names=(reading.secret.name,), retry_ms=RETRY_MS if writing and enough else None)
+    """Not now. While a write or a delete is under way, or somebody is slow, it may be asked again at once; else too few nodes answer."""
+    seen = reading.answers.values()
+    gone_on = reading.target is not None and any(snapshot.erased > reading.target.tag for snapshot in seen)
+    busy = reading.contended or gone_on or bool(_open(reading)) or any(snapshot.lease_ms > 0 for snapshot in seen)
+    return Failed("unavailable", names=(reading.secret.name,), retry_ms=RETRY_MS if busy and len(seen) >= reading.quorum.read else None)
 
 
 def _finish(reading: Reading, outcome: Result | Decided) -> Step:

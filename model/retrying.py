@@ -61,7 +61,7 @@ def _entries(header: Header) -> Iterator[Buried]:
 def _differs(evidence: Evidence, header: Header, value: bytes) -> bool:
     """Whether the version's value is known to be another one; with fewer than k shares at hand it is not known."""
     shares = evidence.sound_shares(header) if header.needs_shares else {}
-    sealed = next(evidence.sealed(header.tag), None)
+    sealed = evidence.sealed(header)
     if sealed is None or len(shares) < header.threshold:
         return False
     return not compare_digest(open_value(evidence.secret, header, shares, sealed), value)

@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from model.identity import Identity, IdentityError, Role
-from model.message import Addressed, Exchange, Replies, Reply, Unfit, decode_exchange, encode
+from model.message import Exchange, Replies, Unfit, decode_exchange, encode
 from model.operation import Operation
 from node.coordinator import Coordinator
 from node.store import Store
@@ -33,7 +33,7 @@ def create_blueprint(trust_domain: str, store: Store, coordinator: Coordinator) 
             return refused
         try:
             asked = _decode_operations(request.get_data())
-        except msgspec.MsgspecError:
+        except ValueError:  # msgspec's own errors are; text that is not UTF-8 is a plain one
             return _plain(400, "the body is not a list of operations")
         if not store.serving:
             return _plain(503, "this node is recovering from a lost store")
@@ -47,23 +47,21 @@ def create_blueprint(trust_domain: str, store: Store, coordinator: Coordinator) 
             return refused
         try:
             exchange = decode_exchange(request.get_data())
-        except msgspec.MsgspecError:
+        except ValueError:
             return _plain(400, "the body is not an exchange")
         if exchange.sender != g.caller.id:
             return _plain(403, "the sender is not who the certificate says")
-        if exchange.store not in (b"", store.id):
-            return Response(encode(Replies(store.id, None)), mimetype=_MSGPACK)
-        return Response(encode(Replies(store.id, tuple(_take(store, exchange)))), mimetype=_MSGPACK)
+        return Response(encode(answer(store, exchange)), mimetype=_MSGPACK)
 
     return routes
 
 
-def _take(store: Store, exchange: Exchange) -> list[Reply]:
-    """Apply an exchange; a node that recovers takes no part, except that it says so."""
-    messages: tuple[Addressed, ...] = exchange.messages
-    if not messages:
-        return []
-    return store.apply(messages) if store.serving else [Unfit() for _ in messages]
+def answer(store: Store, exchange: Exchange) -> Replies:
+    """Apply an exchange, unless it was meant for another store than this. A node that recovers takes no part (PROTO-12)."""
+    if exchange.store not in (b"", store.id):
+        return Replies(store.id, None)
+    messages = exchange.messages
+    return Replies(store.id, tuple(store.apply(messages) if store.serving else [Unfit() for _ in messages]))
 
 
 def _refuse(role: Role, trust_domain: str) -> Response | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from model.machine import Send
-from model.message import Addressed, ChangePage, ChangesAfter, Query, Snapshot
+from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Query, Snapshot
 from model.operation import SecretId
 from model.reading import Reading, Wanted
 from model.record import Header
@@ -39,6 +39,8 @@ SILENCE_SECONDS = 2.0
 TURN_SECONDS = 0.1
 RECOVERY_SECONDS = 1.0
 """How long to rest between two turns, and between two attempts to recover."""
+FENCE_COUNTERS = 2**32
+"""How far above everything promised anywhere a recovering node fences: further than any ballot it may have promised can be."""
 ATTENTION_SECONDS = 30.0
 """How long a secret that was found whole is not looked at again on account of reads."""
 
@@ -170,28 +172,39 @@ class Repairer:
         return reply if isinstance(reply, ChangePage) else None
 
     def _recover(self, coordinator: Coordinator) -> None:
-        """A lost disk: take over everything from n-W+1 others before promising anything again (PROTO-12)."""
-        keys: dict[SecretId, None] = {}
-        counter, heard = 0, 0
-        for node in self._settings.peers:
-            revision = 0
-            while (page := self._page(coordinator, node, revision)) is not None:
-                keys.update((change.secret, None) for change in page.changes)
-                counter, revision = max(counter, page.counter), page.revision
-                if not page.more:
-                    heard += 1
-                    break
+        """A lost disk: fence off what it had promised, then take over everything from n-W+1 others, then serve (PROTO-12)."""
         needed = self._quorum.share_count - self._quorum.write + 1
-        logger.warning("recovering from a lost store: %d of at least %d peers answered, %d secrets to take over", heard, needed, len(keys))
-        if heard < needed:
+        peers = list(self._settings.peers)
+        pages = [page for node in peers if (page := self._page(coordinator, node, 0)) is not None]
+        if len(pages) < needed:
+            logger.warning("recovering from a lost store: %d peers answer, at least %d are needed", len(pages), needed)
+            self._stop.wait(1.0)
             return
-        secrets = list(keys)
-        complete = True
-        for start in range(0, len(secrets), BATCH_SECRETS):
-            complete = self._restore(coordinator, secrets[start : start + BATCH_SECRETS]) and complete
+        counter = max(page.counter for page in pages) + FENCE_COUNTERS
+        replies = coordinator.send((Send(node, SecretId("", ""), Fence(counter)) for node in peers), SILENCE_SECONDS)
+        listings = [self._listing(coordinator, send.node) for send, reply in replies if isinstance(reply, Noted)]
+        listed = [listing for listing in listings if listing is not None]
+        keys = list(dict.fromkeys(secret for listing in listed for secret in listing))
+        logger.warning("recovering from a lost store: %d of %d peers listed %d secrets", len(listed), needed, len(keys))
+        complete = len(listed) >= needed
+        for start in range(0, len(keys), BATCH_SECRETS):
+            complete = self._restore(coordinator, keys[start : start + BATCH_SECRETS]) and complete
         if complete:
             self._store.serve_from(counter)
             logger.warning("recovered: serving again")
+        else:
+            self._stop.wait(1.0)
+
+    def _listing(self, coordinator: Coordinator, node: str) -> list[SecretId] | None:
+        """Every secret that ``node`` has ever held; None if it did not answer to the end."""
+        keys: list[SecretId] = []
+        revision = 0
+        while (page := self._page(coordinator, node, revision)) is not None:
+            keys += [change.secret for change in page.changes]
+            revision = page.revision
+            if not page.more:
+                return keys
+        return None
 
     def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
         """Take over every chosen record of ``secrets`` that this node has not.

@@ -25,8 +25,10 @@ from model.message import (
     ChangesAfter,
     Confirm,
     Erase,
+    Fence,
     NamePage,
     NamesAfter,
+    Noted,
     Query,
     Release,
     Reply,
@@ -102,9 +104,7 @@ class Store:
     def serve_from(self, counter: int) -> None:
         """Recovery is over: from now on serve, and promise nothing at or below ballot counter ``counter`` (PROTO-12)."""
         with self._writing, self._database.atomic("IMMEDIATE"):
-            self._floor = Ballot(counter, "\U0010ffff", 0)
-            self._counter = max(self._counter, counter)
-            self._put_meta("floor", rows.ballot_out(self._floor))
+            self._raise_floor(counter)
             self._put_meta("serving", b"1")
         self._serving = True
 
@@ -191,7 +191,7 @@ class Store:
 
     def _commit(self, messages: list[Addressed]) -> list[Reply]:
         leases = dict[SecretId, Lease | None]()
-        revision, counter = self._revision, self._counter
+        revision, counter, floor = self._revision, self._counter, self._floor
         durable = not all(isinstance(addressed.message, _KNOWLEDGE) for addressed in messages)
         try:
             self._database.execute_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -201,7 +201,7 @@ class Store:
                 replies = [Unfit() if isinstance(each.message, Erase) else reply for each, reply in zip(messages, replies, strict=True)]
         except peewee.DatabaseError:
             logger.exception("the store refused a transaction; nothing of it was kept")
-            self._revision, self._counter = revision, counter
+            self._revision, self._counter, self._floor = revision, counter, floor
             return [Unfit() for _ in messages]
         for secret, lease in leases.items():
             if lease is None:
@@ -213,6 +213,8 @@ class Store:
     def _apply(self, addressed: Addressed, leases: dict[SecretId, Lease | None]) -> Reply:
         if isinstance(addressed.message, _READS):
             return self._look(addressed)
+        if isinstance(addressed.message, Fence):
+            return Noted(self._raise_floor(addressed.message.counter))
         row, before = self._load(addressed, leases)
         after, reply = step(Seat(addressed.secret, self._node), before, addressed.message, self._now_ms())
         if after.lease is not before.lease:
@@ -223,6 +225,15 @@ class Store:
             self._counter = max(self._counter, after.promised.counter)
             rows.save(self._database, addressed.secret, row, before, after, self._revision)
         return reply
+
+    def _raise_floor(self, counter: int) -> bool:
+        """Refuse every ballot up to ``counter`` for every secret. Within a transaction; false if they were refused already."""
+        if counter <= self._floor.counter:
+            return False
+        self._floor = Ballot(counter, "\U0010ffff", 0)
+        self._counter = max(self._counter, counter)
+        self._put_meta("floor", rows.ballot_out(self._floor))
+        return True
 
     def _load(self, addressed: Addressed, leases: dict[SecretId, Lease | None] | None = None) -> tuple[rows.Row | None, Register]:
         secret = addressed.secret

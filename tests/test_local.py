@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -213,13 +213,22 @@ def test_a_pid_in_cluster_json_is_never_trusted(kofn: Kofn, data: Path) -> None:
     assert cluster_json(data)["nodes"][0]["pid"] is None
 
 
+@contextmanager
+def in_the_foreground(data: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A start that stays, once it is ready, and what it printed."""
+    arguments, environment = command(data, "local", "start", "--nodes", "3", "--threshold", "2", "--port", "0", "--json")
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_in_the_foreground_everything_stops_with_the_command(data: Path, number: signal.Signals) -> None:
-    arguments, environment = command(data, "local", "start", "--nodes", "3", "--threshold", "2", "--port", "0", "--json")
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["gateway"]["pid"] is not None
+    with in_the_foreground(data) as (process, _):
         assert len(running(data)) >= 4
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
@@ -229,10 +238,8 @@ def test_in_the_foreground_everything_stops_with_the_command(data: Path, number:
 
 @pytest.mark.slow
 def test_in_the_foreground_a_node_that_ends_is_recorded(kofn: Kofn, data: Path) -> None:
-    arguments, environment = command(data, "local", "start", "--nodes", "3", "--threshold", "2", "--port", "0", "--json")
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        assert process.stdout is not None
-        os.killpg(json.loads(process.stdout.readline())["nodes"][1]["pid"], signal.SIGKILL)
+    with in_the_foreground(data) as (process, answer):
+        os.killpg(answer["nodes"][1]["pid"], signal.SIGKILL)
         assert eventually(lambda: cluster_json(data)["nodes"][1]["pid"] is None)
         kofn("local", "stop")
         assert process.wait(timeout=30) == 0
