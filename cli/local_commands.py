@@ -54,12 +54,19 @@ def start(*, data: Path | None, nodes: int | None, threshold: int | None, port: 
         except KeyboardInterrupt:
             raise click.Abort from None
         description = cluster.record()
-    if as_json:
-        click.echo(json.dumps(description))
-    else:
-        _introduce(cluster, by_default=cluster.layout.directory == local_data(os.environ).absolute().resolve(), detached=detach)
+    try:
+        if as_json:
+            click.echo(json.dumps(description))
+        else:
+            _introduce(cluster, by_default=cluster.layout.directory == local_data(os.environ).absolute().resolve(), detached=detach)
+        if not detach:
+            _watch(cluster)
+    except KeyboardInterrupt:
+        if detach:
+            raise
+        _end(cluster)
     if not detach:
-        _stay(cluster)
+        click.echo("stopped", err=True)
 
 
 @local.command()
@@ -140,26 +147,27 @@ def _introduce(cluster: Cluster, *, by_default: bool, detached: bool) -> None:
     click.echo(f"  curl --cacert {layout.authority.certificate_file} -H {authorization} {cluster.plan.url}/api/v1/status")
 
 
-def _stay(cluster: Cluster) -> None:
-    """Keep ``cluster.json`` current and stop everything at the end; returns when somebody else stopped it all."""
+def _watch(cluster: Cluster) -> None:
+    """Say which servers end, and keep ``cluster.json`` current; returns when all have ended."""
     running = {server.id for server in cluster.servers}  # all were ready; one that has ended since is news
-    try:
-        while running:
-            _reap()
-            now = _running(cluster)
-            for identifier in sorted(running - now):
-                click.echo(f"{identifier} ended", err=True)
-            if now != running:
-                with clusters.locked(cluster.layout.directory):
-                    cluster.record()
-            running = now
-            time.sleep(_WATCH_SECONDS)
-    except KeyboardInterrupt:
-        for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, signal.SIG_IGN)
-        with clusters.locked(cluster.layout.directory), progress("stopping the cluster"):
-            cluster.stop(cluster.servers)
-    click.echo("stopped", err=True)
+    while running:
+        _reap()
+        now = _running(cluster)
+        for identifier in sorted(running - now):
+            click.echo(f"{identifier} ended", err=True)
+        if now != running:
+            with clusters.locked(cluster.layout.directory):
+                cluster.record()
+        running = now
+        time.sleep(_WATCH_SECONDS)
+
+
+def _end(cluster: Cluster) -> None:
+    """Stop everything, whatever signal comes now."""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)
+    with clusters.locked(cluster.layout.directory), progress("stopping the cluster"):
+        cluster.stop(cluster.servers)
 
 
 def _running(cluster: Cluster) -> set[str]:

@@ -15,7 +15,7 @@ from model import proposal as proposals
 from model.machine import Event, Heard, Proceed, Resolved, Send, to_all
 from model.message import Confirm
 from model.operation import Failed, NewValue, Result, Retry, Version, Written
-from model.proposal import Decided, Intent, Phase, Proposal, Seat
+from model.proposal import RETRY_MS, Decided, Intent, Phase, Proposal, Seat
 from model.record import Entropy, Kind, group_register
 
 _replace = msgspec.structs.replace
@@ -95,7 +95,10 @@ def _advance(group: Group) -> Step:
     if Phase.DONE in phases and phases <= {Phase.DONE, Phase.READY, Phase.CHOSEN}:
         return _failed(group)
     if decision.phase is Phase.DONE and not phases & {Phase.WRITING, Phase.CHOSEN}:
-        return _end(group, Failed("voting_failed", names=_names(group.members)))
+        failure = decision.outcome
+        if isinstance(failure, Failed) and failure.retry_ms is None:
+            return _end(group, Failed("voting_failed", names=_names(group.members)))
+        return _end(group, Failed("write_conflict", names=_names(group.members), retry_ms=RETRY_MS))
     return group, []
 
 
@@ -140,8 +143,9 @@ def _failed(group: Group) -> Step:
     return _end(group, Failed(worst, names=_names(offenders), retry_ms=retry_ms))
 
 
-_SEVERITY = ("writing_failed", "idempotency_key_reused", "secret_exists", "voting_failed", "write_conflict")
-"""Which failure stands for the group when its members failed in different ways: the one that asking again mends least, first."""
+_SEVERITY = ("writing_failed", "idempotency_key_reused", "write_conflict", "voting_failed", "secret_exists")
+"""Which failure stands for the group when its members failed in different ways. Names that exist come last: they are told all at once, so
+every member must have been judged (SEM-18)."""
 
 
 def _names(members: tuple[Proposal, ...]) -> tuple[str, ...]:

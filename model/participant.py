@@ -191,8 +191,10 @@ def _keep(register: Register, held: Held) -> Register:
     return _replace(register, erased=erased, records=records)
 
 
-def _end_lease(register: Register, tag: Ballot) -> Register:
-    if register.lease is not None and register.lease.ballot.held_by_same(tag):
+def _end_lease(register: Register, ballot: Ballot) -> Register:
+    """A proposal is over, its earlier rounds too; not a later one of the same process: this message may be late."""
+    lease = register.lease
+    if lease is not None and lease.ballot.held_by_same(ballot) and lease.ballot <= ballot:
         return _replace(register, lease=None)
     return register
 

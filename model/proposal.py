@@ -65,7 +65,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """Who proposes, and where: coordinator, its process's ``boot`` number, quorum, the n nodes nearest first, lease length."""
+    """Who proposes, and where: coordinator, a random ``boot`` number for this proposal alone, quorum, the n nodes nearest first, lease length."""
 
     me: str
     boot: int
@@ -296,7 +296,7 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
     if intent.verb == "create" and live is not None:
         return _fail(proposal, "secret_exists")
     if judgement.doubts and (live is None or intent.expected_version is not None):
-        return _fail(proposal, "voting_failed", retry_ms=RETRY_MS if _slow(proposal) else None)
+        return _fail(proposal, "voting_failed", retry_ms=RETRY_MS if _slow(proposal) or proposal.contended else None)
     if intent.verb in ("update", "delete") and live is None:
         return _fail(proposal, "secret_not_found")
     if intent.expected_version is not None and live is not None and live.version != intent.expected_version:

@@ -23,10 +23,10 @@ RETRY_KEPT_US = 24 * 3600 * 1_000_000
 
 
 class Ballot(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """A proposal's rank: counter, then node id, then ``boot``, a random number of the proposing process.
+    """A proposal's rank: counter, then node id, then ``boot``, a random number drawn for the proposal.
 
-    ``boot`` makes ballots of one node unique across restarts and lost disks without a durable counter (PROTO-2). The *tag*
-    of a record is the ballot of its first proposal, for ever.
+    ``boot`` makes ballots unique, across restarts and lost disks too, without a durable counter (PROTO-2). The *tag* of a
+    record is the ballot of its first proposal, for ever.
     """
 
     counter: int
@@ -34,7 +34,7 @@ class Ballot(msgspec.Struct, frozen=True, array_like=True, order=True):
     boot: int
 
     def held_by_same(self, other: Ballot) -> bool:
-        """Whether both ballots come from the same process (leases do not stand between a process and itself)."""
+        """Whether both ballots come from the same proposal (a lease does not stand between a proposal and its next round)."""
         return self.node == other.node and self.boot == other.boot
 
 

@@ -65,7 +65,6 @@ class Coordinator:
         self._store = store
         self._peers = peers
         self._learnt = learnt
-        self._boot = secrets.randbits(63)
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
         patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
@@ -180,7 +179,7 @@ class Coordinator:
 
     def _seat(self, secret: SecretId) -> Seat:
         nodes = place(secret_digest(secret.namespace, secret.name), self._settings.nodes, self._quorum.share_count)
-        return Seat(self._settings.id, self._boot, self._quorum, nodes, self._settings.lease_ms)
+        return Seat(self._settings.id, secrets.randbits(63), self._quorum, nodes, self._settings.lease_ms)
 
     def _entropy(self) -> Entropy:
         """A version's randomness, from the operating system: key, nonce, and k-1 coefficients uniform in the field."""

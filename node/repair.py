@@ -178,7 +178,6 @@ class Repairer:
         pages = [page for node in peers if (page := self._page(coordinator, node, 0)) is not None]
         if len(pages) < needed:
             logger.warning("recovering from a lost store: %d peers answer, at least %d are needed", len(pages), needed)
-            self._stop.wait(1.0)
             return
         counter = max(page.counter for page in pages) + FENCE_COUNTERS
         replies = coordinator.send((Send(node, SecretId("", ""), Fence(counter)) for node in peers), SILENCE_SECONDS)
@@ -192,8 +191,6 @@ class Repairer:
         if complete:
             self._store.serve_from(counter)
             logger.warning("recovered: serving again")
-        else:
-            self._stop.wait(1.0)
 
     def _listing(self, coordinator: Coordinator, node: str) -> list[SecretId] | None:
         """Every secret that ``node`` has ever held; None if it did not answer to the end."""

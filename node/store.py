@@ -39,7 +39,7 @@ from model.operation import SecretId
 from model.participant import Seat, reach, step
 from model.record import Ballot, Lease, Register
 from node import rows
-from node.schema import connect
+from node.schema import StoreError, connect
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class Store:
         self._waiting: deque[_Turn] = deque()
         self._leases: dict[SecretId, Lease] = {}
         self.id = self._meta("store_id") or b""
+        if not self.id or self._meta("node") != node.encode():
+            raise StoreError(f"{database.database}: not the store of {node}; put that back, or move this away to recover from the peers")
         self._floor = rows.ballot_in(self._meta("floor"))
         self._serving = self._meta("serving") == b"1"
         self._revision = self._scalar("SELECT max(revision) FROM register") or 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from local_cluster import LocalCluster
@@ -29,6 +29,13 @@ class ClusterMachine(VaultMachine):
         result = super().ask(operation)
         self.crashed = {node for node in self.local.nodes if not self.local.up(node)}
         return result
+
+    @precondition(lambda self: self.keyed)
+    @rule(back=st.integers(0, 5), change=st.sampled_from(["nothing", "nothing", "nothing", "value", "verb"]))
+    def retry(self, back: int, change: str) -> None:
+        """Another value under the same key is only found out with k shares at hand (SEM-21)."""
+        assume(self.healthy or change != "value")
+        super().retry(back, change)
 
     @rule(data=st.data(), parcels=st.integers(0, 12))
     def doom(self, data: st.DataObject, parcels: int) -> None:

@@ -56,7 +56,7 @@ class Client:
             failed = result if isinstance(result, Failed) else None
             if failed is not None and failed.code in NOTHING_HAPPENED:
                 run.calls.remove(call)
-                again = failed.retry_ms is not None and tries < 60
+                again = failed.retry_ms is not None and tries < 500
                 assert again or not run.faithful, f"{operation} answered {failed} with every node up and no message lost"
                 if again and failed.retry_ms is not None:
                     delay = int(failed.retry_ms * (0.5 + run.random.random()))
@@ -76,7 +76,7 @@ class Client:
 
     def perhaps_retry(self, operation: Operation, tries: int) -> None:
         retry = operation.retry if isinstance(operation, Create | Update | Delete) else None
-        if retry is not None and tries < 60 and self.run.random.random() < 0.8:
+        if retry is not None and tries < 500 and self.run.random.random() < 0.8:
             again = msgspec.structs.replace(operation, now=self.run.clock())
             self.run.cluster.after(self.run.random.randrange(60), lambda: self.attempt(again, tries + 1))
         else:
