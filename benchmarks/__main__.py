@@ -41,6 +41,7 @@ def _measure(scale: Scale) -> report.Report:
             for _ in range(scale.rounds):
                 bench.at_size(count)
         _notice("many versions of one secret")
+        bench.grow_old()
         for _ in range(scale.rounds):
             bench.at_versions()
         return report.Report(report.this_machine(), bench.points, before, vault.node_megabytes())

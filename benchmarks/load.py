@@ -54,7 +54,7 @@ class Sample(NamedTuple):
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 
 
-class _Client:
+class Client:
     """One connection and the request that is under way on it."""
 
     def __init__(self, target: Target, requests: Iterator[Request]) -> None:
@@ -103,12 +103,23 @@ class _Client:
         return latency
 
 
-def run(target: Target, requests: Sequence[Iterator[Request]], seconds: float) -> Sample:
-    """Let one client for each of ``requests`` send one request after the other, until ``seconds`` have passed or none are left.
+def connect(target: Target, requests: Sequence[Iterator[Request]]) -> list[Client]:
+    """A connected client for each of ``requests``. Raises OSError."""
+    clients: list[Client] = []
+    try:
+        for each in requests:
+            clients.append(Client(target, each))
+    except BaseException:
+        _close(clients)
+        raise
+    return clients
+
+
+def drive(clients: Sequence[Client], seconds: float) -> Sample:
+    """Let each client send one request after the other, until ``seconds`` have passed or it has none left; then close all.
 
     Raises WrongAnswerError, or OSError where a connection fails.
     """
-    clients = [_Client(target, each) for each in requests]
     latencies: list[float] = []
     try:
         poll = select.epoll()
@@ -131,8 +142,17 @@ def run(target: Target, requests: Sequence[Iterator[Request]], seconds: float) -
                     busy -= 1
         return Sample(latencies, time.perf_counter() - begun, time.process_time() - cpu)
     finally:
-        for client in clients:
-            client.sock.close()
+        _close(clients)
+
+
+def run(target: Target, requests: Sequence[Iterator[Request]], seconds: float = float("inf")) -> Sample:
+    """``connect`` and ``drive``."""
+    return drive(connect(target, requests), seconds)
+
+
+def _close(clients: Sequence[Client]) -> None:
+    for client in clients:
+        client.sock.close()
 
 
 def _closed() -> NoReturn:

@@ -16,14 +16,16 @@ from typing import NamedTuple
 import msgspec
 
 from benchmarks import load
-from benchmarks.load import Request, Sample, Target
-from benchmarks.servers import Cpu, Vault
+from benchmarks.load import Request, Sample
+from benchmarks.servers import Cpu, Server
 from benchmarks.workload import Requests, floor_get
 
 CLIENTS = 32
 BASE = 100
 """How many secrets there are at the start, and in a .env file or a batch."""
 VERSIONS = 100
+OLD = "bench/old"
+YOUNG = 20
 
 
 class Scale(NamedTuple):
@@ -34,13 +36,14 @@ class Scale(NamedTuple):
     large: tuple[int, ...]
 
 
-QUICK = Scale(0.6, 3, (1_000,))
-DEFAULT = Scale(3.0, 4, (10_000,))
-FULL = Scale(3.0, 4, (10_000, 100_000))
+QUICK = Scale(0.5, 3, (1_000,))
+DEFAULT = Scale(3.0, 3, (10_000,))
+FULL = Scale(3.0, 3, (10_000, 100_000))
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one measurement. CPU is milliseconds for each request; ``ratio`` is to the floor of the same round.
+    """One run of one measurement. CPU is milliseconds for each request; its front is the floor's own process, or the gateway.
+    ``ratio`` is to the floor of the same round.
 
     A rate is set against the floor's rate at 32 clients; what one client measures, p50 against the floor's p50 at one client.
     """
@@ -53,15 +56,15 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     ratio: float = 1.0
     generator_cpu_ms: float
-    gateway_cpu_ms: float = 0.0
-    coordinator_cpu_ms: float = 0.0
-    peers_cpu_ms: float = 0.0
+    front_cpu_ms: float
+    coordinator_cpu_ms: float
+    peers_cpu_ms: float
 
 
 class Bench:
     """A floor and a vault under measurement."""
 
-    def __init__(self, floor: Target, vault: Vault, scale: Scale) -> None:
+    def __init__(self, floor: Server, vault: Server, scale: Scale) -> None:
         self._floor = floor
         self._vault = vault
         self._scale = scale
@@ -73,13 +76,13 @@ class Bench:
     def warm_up(self) -> None:
         """Create the base secrets, and let every thread and connection come up."""
         self.fill(0, BASE)
-        load.run(self._floor, [floor_get() for _ in range(CLIENTS)], 0.5)
+        load.run(self._floor.target, [floor_get() for _ in range(CLIENTS)], 0.5)
         load.run(self._vault.target, [self._requests.gets(_any(self._random, BASE)) for _ in range(CLIENTS)], 0.5)
 
     def fill(self, start: int, end: int) -> None:
         """Create the secrets numbered from ``start`` up to, not including, ``end``."""
         names = [_base(number) for number in range(start, end)]
-        load.run(self._vault.target, [self._requests.creates(names[client::CLIENTS]) for client in range(CLIENTS)], float("inf"))
+        load.run(self._vault.target, [self._requests.creates(names[client::CLIENTS]) for client in range(CLIENTS)])
 
     def round(self) -> None:
         """Every point once."""
@@ -118,17 +121,20 @@ class Bench:
             f"update, 32 clients, {count:,} secrets": updates,
         })  # fmt: skip
 
+    def grow_old(self) -> None:
+        """Give one secret a hundred versions."""
+        for requests in (self._requests.creates([OLD]), self._requests.updates([OLD] * (VERSIONS - 1))):
+            load.run(self._vault.target, [requests])
+
     def at_versions(self) -> None:
         """Gets and updates of young secrets, and of one with a hundred versions."""
-        young = [f"bench/young/{next(self._serial)}" for _ in range(VERSIONS)]
-        old = f"bench/old/{next(self._serial)}"
-        for requests in (self._requests.creates([*young, old]), self._requests.updates([old] * (VERSIONS - 1))):
-            load.run(self._vault.target, [requests], float("inf"))
+        young = [f"bench/young/{next(self._serial)}" for _ in range(YOUNG)]
+        load.run(self._vault.target, [self._requests.creates(young)])
         self.points += self._against_floor(1, {
             "get, 1 version": [self._requests.gets(itertools.cycle(young))],
-            "get, 100 versions": [self._requests.gets(itertools.repeat(old))],
+            "get, 100 versions": [self._requests.gets(itertools.repeat(OLD))],
             "update, 1 version": [self._requests.updates(young)],
-            "update, 100 versions": [self._requests.updates([old] * len(young))],
+            "update, 100 versions": [self._requests.updates([OLD] * YOUNG)],
         })  # fmt: skip
 
     def _gets(self, clients: int, count: int = BASE) -> list[Iterator[Request]]:
@@ -140,18 +146,19 @@ class Bench:
 
     def _against_floor(self, clients: int, measurements: dict[str, Sequence[Iterator[Request]]]) -> list[Point]:
         """The floor, then each of ``measurements``, then the floor again."""
-        floors = [self._run(f"floor, {_count(clients)}", self._floor, [floor_get() for _ in range(clients)])]
-        points = [self._run(what, self._vault.target, requests) for what, requests in measurements.items()]
-        floors.append(self._run(f"floor, {_count(clients)}", self._floor, [floor_get() for _ in range(clients)]))
+        what = "floor, 1 client" if clients == 1 else f"floor, {clients} clients"
+        floors = [self._run(what, self._floor, [floor_get() for _ in range(clients)])]
+        points = [self._run(what, self._vault, requests) for what, requests in measurements.items()]
+        floors.append(self._run(what, self._floor, [floor_get() for _ in range(clients)]))
         rate, p50_ms = statistics.mean(point.rate for point in floors), statistics.mean(point.p50_ms for point in floors)
         ratios = [point.p50_ms / p50_ms if clients == 1 else point.rate / rate for point in points]
         return [*floors, *(msgspec.structs.replace(point, ratio=ratio) for point, ratio in zip(points, ratios, strict=True))]
 
-    def _run(self, what: str, target: Target, requests: Sequence[Iterator[Request]]) -> Point:
-        before = self._vault.cpu()
-        sample = load.run(target, requests, self._scale.seconds)
-        spent = self._vault.cpu().since(before)
-        point = _point(what, len(requests), sample, spent)
+    def _run(self, what: str, server: Server, requests: Sequence[Iterator[Request]]) -> Point:
+        clients = load.connect(server.target, requests)
+        before = server.cpu()
+        sample = load.drive(clients, self._scale.seconds)
+        point = _point(what, len(requests), sample, server.cpu().since(before))
         sys.stderr.write(f"  {what:34} {point.rate:8.0f}/s  p50 {point.p50_ms:8.2f} ms  p99 {point.p99_ms:8.2f} ms\n")
         return point
 
@@ -166,8 +173,8 @@ def _point(what: str, clients: int, sample: Sample, spent: Cpu) -> Point:
         p50_ms=sample.quantile_ms(0.5),
         p99_ms=sample.quantile_ms(0.99),
         generator_cpu_ms=sample.generator_seconds * each_ms,
-        gateway_cpu_ms=spent.gateway * each_ms,
-        coordinator_cpu_ms=spent.nodes[0] * each_ms,
+        front_cpu_ms=spent.front * each_ms,
+        coordinator_cpu_ms=sum(spent.nodes[:1]) * each_ms,
         peers_cpu_ms=sum(spent.nodes[1:]) * each_ms,
     )
 
@@ -180,7 +187,3 @@ def _any(source: random.Random, count: int) -> Iterator[str]:
     """Names of base secrets, chosen at random, for ever."""
     while True:
         yield _base(source.randrange(count))
-
-
-def _count(clients: int) -> str:
-    return "1 client" if clients == 1 else f"{clients} clients"

@@ -29,28 +29,31 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Cpu(NamedTuple):
-    """CPU seconds since the processes began: the gateway's, the busiest node's (it coordinates) and all other nodes' together."""
+    """CPU seconds of the server that answers (the floor, or the gateway) and of each node behind it."""
 
-    gateway: float
+    front: float
     nodes: tuple[float, ...]
 
     def since(self, before: Cpu) -> Cpu:
-        """The CPU seconds between ``before`` and this; nodes sorted, the busiest first."""
+        """The CPU seconds between ``before`` and this; nodes sorted, the busiest first: that is the one that coordinates."""
         spent = (now - then for now, then in zip(self.nodes, before.nodes, strict=True))
-        return Cpu(self.gateway - before.gateway, tuple(sorted(spent, reverse=True)))
+        return Cpu(self.front - before.front, tuple(sorted(spent, reverse=True)))
 
 
-class Vault(NamedTuple):
-    """A running cluster: its gateway and a token for it."""
+class Server(NamedTuple):
+    """Something to measure: where it listens, and its gunicorn masters' process ids. ``token`` is for the vault."""
 
     target: Target
-    token: str
-    gateway: int
-    nodes: tuple[int, ...]
+    front: int
+    nodes: tuple[int, ...] = ()
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Server(front={self.front})"
 
     def cpu(self) -> Cpu:
         """What its processes have taken so far."""
-        return Cpu(_cpu_seconds(self.gateway), tuple(map(_cpu_seconds, self.nodes)))
+        return Cpu(_cpu_seconds(self.front), tuple(map(_cpu_seconds, self.nodes)))
 
     def node_megabytes(self) -> list[float]:
         """Each node's resident memory, MB, the worker's own."""
@@ -58,7 +61,7 @@ class Vault(NamedTuple):
 
 
 @contextlib.contextmanager
-def floor() -> Iterator[Target]:
+def floor() -> Iterator[Server]:
     """The floor, running until the end of the block."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -68,7 +71,7 @@ def floor() -> Iterator[Target]:
     process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL)
     try:
         _await_floor(process, port)
-        yield Target(HOST, port, "/floor")
+        yield Server(Target(HOST, port, "/floor"), process.pid)
     finally:
         process.terminate()
         try:
@@ -79,7 +82,7 @@ def floor() -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def vault() -> Iterator[Vault]:
+def vault() -> Iterator[Server]:
     """A fresh cluster of five nodes, k=3, over mutual TLS, in a temporary folder; stopped and removed at the end of the block."""
     directory = Path(tempfile.mkdtemp(prefix="kofn-benchmark-"))
     try:
@@ -88,7 +91,7 @@ def vault() -> Iterator[Vault]:
         context = ssl.create_default_context(cafile=cluster["ca_file"])
         target = Target(HOST, int(urlsplit(cluster["url"]).port or 0), "/healthz", context)
         nodes = tuple(node["pid"] for node in cluster["nodes"])
-        yield Vault(target, Path(cluster["token_file"]).read_text("ascii").strip(), cluster["gateway"]["pid"], nodes)
+        yield Server(target, cluster["gateway"]["pid"], nodes, Path(cluster["token_file"]).read_text("ascii").strip())
     finally:
         if (directory / "cluster.json").exists():
             _kofn("stop", directory)

@@ -179,7 +179,7 @@ class _Story:
             self._stage.run(command, exits=Exit.NOT_FOUND)
         check(self._stage.quietly("kofn list") == "", "the list is empty")
         stage.wait_for(lambda: not any(self._shards(node, name) for node in _NODES for name in names), "no node has a share", "erasure")
-        stage.wait_for(lambda: not theft.files_with(directories, needles), "no share stands in the raw bytes of any node's files", "erasure")
+        stage.wait_for(lambda: not theft.files_with(directories, needles), "no share stands in the raw bytes of any node's file", "erasure")
         self._stage.run("kofn local stop")
 
     def _value(self, name: str) -> str:

@@ -73,6 +73,7 @@ EXIT_OF = {
     "voting_failed": Exit.UNAVAILABLE,
     "writing_failed": Exit.UNKNOWN,
     "unavailable": Exit.UNAVAILABLE,
+    "audit_unavailable": Exit.UNAVAILABLE,
 }
 """The exit code of every stable error code."""
 

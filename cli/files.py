@@ -1,4 +1,7 @@
-"""Files written so that nobody sees half of one: a temporary file in the same directory, fsync, rename, mode 0600."""
+"""Files written so that nobody sees half of one: a temporary file in the same directory, fsync, rename, mode 0600.
+
+Root gives a file that replaces another the owner of that one: who could read it, such as a server under a user of its own, still can.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                if os.geteuid() == 0 and path.exists():
+                    os.fchown(descriptor, path.stat().st_uid, path.stat().st_gid)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

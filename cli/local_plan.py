@@ -8,9 +8,7 @@ A node's folder is made under another name and renamed, so that a folder that ex
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 import shutil
 import socket
 import subprocess
@@ -18,14 +16,16 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli import files, processes
+from cli import access_file, files, processes
 from cli.certificates import Authority, needs_renewal
 from cli.failure import Exit, Failure
 from cli.processes import Server
+from model.grants import CAPABILITIES
 from model.identity import Role
 
 TRUST_DOMAIN = "kofn.local"
 HOST = "127.0.0.1"
+_PRINCIPAL = "local"
 _HOSTS = ("localhost", HOST)
 
 
@@ -58,6 +58,10 @@ class Layout:
     @property
     def token_file(self) -> Path:
         return self.directory / "token"
+
+    @property
+    def access_file(self) -> Path:
+        return self.gateway.directory / "access.toml"
 
     @property
     def cluster_file(self) -> Path:
@@ -134,17 +138,27 @@ def _renew(layout: Layout, role: Role, identifier: str, directory: Path) -> None
 
 
 def _create_token(layout: Layout) -> None:
-    """A bearer token of 256 bits; the gateway keeps only its digest. The token's own file comes first: it can be made into the other."""
+    """A bearer token; the gateway keeps only its digest. The token's own file comes first: it can be made into the other."""
     if not layout.token_file.exists():
-        files.write(layout.token_file, f"kofn_{secrets.token_hex(8)}_{secrets.token_urlsafe(32)}\n")
-    _, identifier, secret = layout.token_file.read_text("ascii").strip().split("_", 2)
-    digest = hashlib.sha256(secret.encode("ascii")).hexdigest()
-    tokens = f'# Digests only. The token itself is in ../token.\n[tokens.{identifier}]\ndigest = "{digest}"\nnamespaces = ["default"]\n'
-    _write_once(layout.gateway.directory / "tokens.toml", tokens)
+        files.write(layout.token_file, f"{access_file.new_token()}\n")
+    known = access_file.known_as(layout.token_file.read_text("ascii").strip(), _PRINCIPAL)
+    _write_once(layout.access_file, _access_toml(access_file.entry(*known)))
+
+
+def _access_toml(token: str) -> str:
+    capabilities = ", ".join(f'"{capability}"' for capability in CAPABILITIES)
+    return (
+        f"# Who may do what; docs/access.md explains it. Of tokens only digests: the token itself is in ../token.\n"
+        f'[principals.{_PRINCIPAL}]\n\n[[principals.{_PRINCIPAL}.allow]]\nnamespaces = ["default"]\npaths = ["**"]\n'
+        f"capabilities = [{capabilities}]\n\n{token}"
+    )
 
 
 def _gateway_toml(plan: Plan) -> str:
-    return f'id = "gateway-1"\n{_shared_toml(plan.gateway_port)}tokens = "tokens.toml"\n{_cluster_toml(plan)}'
+    # Everything on this machine has one address, and most of it one principal: neither should limit what the machine can do.
+    limits = "principal_requests_per_second = 1_000_000\nsource_requests_per_second = 1_000_000\n"
+    own = f'access = "access.toml"\naudit = "audit.jsonl"\n{limits}'
+    return f'id = "gateway-1"\n{_shared_toml(plan.gateway_port)}{own}{_cluster_toml(plan)}'
 
 
 def _node_toml(plan: Plan, node: str) -> str:

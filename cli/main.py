@@ -21,6 +21,8 @@ _COMMANDS = {
     "run": "cli.run:run",
     "status": "cli.listing:status",
     "certificates": "cli.certificate_commands:certificates",
+    "token": "cli.token_commands:token",
+    "audit": "cli.audit_commands:audit",
     "local": "cli.local_commands:local",
     "demo": "cli.demo:demo",
 }

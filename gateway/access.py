@@ -1,116 +1,92 @@
 """Who is asking, and what may they do.
 
-A caller is known by a bearer token ``kofn_ID_SECRET`` or by a client certificate with exactly one SPIFFE ID of the role client. The tokens'
-digests and the namespaces of both kinds of callers stand in one TOML file, re-read when it changes, so that a revoked token is refused
-from the next request on:
+A caller is known by a bearer token or by a client certificate with exactly one SPIFFE ID of the role client. Tokens, clients and what their
+principals may do stand in one file (``model.callers``), re-read when it changes, so that what was revoked is refused from the next request
+on. A changed file that cannot be used leaves the last good one in force.
 
-    [tokens.3f9c0a7be2]
-    digest = "hex SHA-256 of the SECRET part"
-    namespaces = ["default"]
-
-    [clients."spiffe://kofn.local/client/ci"]
-    namespaces = ["ci"]
-
-``authorise`` is the one place where a capability is granted or refused; every route passes through it before any node is asked.
+Every route that asks the nodes gets the identities of its secrets from a ``Caller``, which first has all of them granted and the request
+recorded. What is not granted is ``forbidden``, in the same words whether it exists or not: no node has been asked.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
-import re
 import ssl
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 from werkzeug.wrappers import Request
 
+from gateway.audit import Trail
+from gateway.limiting import Limits
 from gateway.tls import stamp, uri_names
+from model.callers import Callers, CallersError, decode, digest, split_token
 from model.errors import Forbidden, InvalidRequest, Unauthenticated
-from model.identity import IdentityError, Role, only_identity, parse
+from model.grants import Capability, Principal
+from model.identity import IdentityError, Role, only_identity
 from model.name import check_namespace
 from model.operation import SecretId
 
-Capability = Literal["create", "read", "update", "delete", "history", "list", "status"]
-
 logger = logging.getLogger(__name__)
 
-_TOKEN = re.compile(r"kofn_([a-z0-9]{8,32})_([A-Za-z0-9_-]{43})")
 _NO_DIGEST = "0" * 64
 
 
-class Principal(msgspec.Struct, frozen=True):
-    """A caller: ``id`` for the logs (``token:ID`` or the SPIFFE ID), and the namespaces that are theirs."""
-
-    id: str
-    namespaces: tuple[str, ...]
-
-
-class _Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    namespaces: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"_Token(namespaces={self.namespaces!r})"
-
-
-class _Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    namespaces: tuple[str, ...]
-
-
-class _Callers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    tokens: dict[str, _Token] = {}
-    clients: dict[str, _Client] = {}
-
-
-def _load(path: Path) -> _Callers:
-    """The callers in the file. Raises OSError or ValueError."""
-    callers = msgspec.toml.decode(path.read_bytes(), type=_Callers)
-    granted = [*(token.namespaces for token in callers.tokens.values()), *(client.namespaces for client in callers.clients.values())]
-    for namespaces in granted:
-        for namespace in namespaces:
-            check_namespace(namespace)
-    for uri in callers.clients:
-        if parse(uri).role is not Role.CLIENT:
-            raise ValueError("a client's SPIFFE ID has the role client")
-    return callers
-
-
 class Access:
-    """The callers in the file at ``path``. A changed file that cannot be read leaves the last good one in force, and is logged."""
+    """The callers in the file at ``path``. Raises OSError or CallersError where there never was a usable one."""
 
-    def __init__(self, path: Path, trust_domain: str) -> None:
+    def __init__(self, path: Path, trust_domain: str, limits: Limits) -> None:
         self._path = path
         self._trust_domain = trust_domain
+        self._limits = limits
         self._lock = threading.Lock()
         self._seen = stamp(path)
-        self._callers = _load(path)
+        self._callers = decode(path.read_bytes())
 
-    def identify(self, request: Request) -> Principal:
-        """Who sent ``request``: the bearer of a token, else the holder of the connection's certificate.
+    def caller(self, request: Request, trail: Trail) -> Caller:
+        """Who sent ``request``, and about which of their namespaces; both are noted on ``trail``.
+
+        Raises as ``_identify`` does, and InvalidRequest for a malformed Kofn-Namespace, or where a choice is missing.
+        """
+        principal = self._identify(request, trail)
+        trail.namespace = _choose_namespace(principal, request.headers.get("Kofn-Namespace"))
+        return Caller(principal, trail.namespace, trail)
+
+    def authorise_status(self, request: Request, trail: Trail) -> None:
+        """Let who sent ``request`` see the status, and record it. Raises as ``_identify`` does, and Forbidden."""
+        principal = self._identify(request, trail)
+        if not principal.may_see_status():
+            raise Forbidden
+        trail.begin()
+
+    def _identify(self, request: Request, trail: Trail) -> Principal:
+        """The bearer of the token in ``request``, else the holder of the connection's certificate.
 
         Raises Unauthenticated, always with the same words, for a token that is malformed, unknown or wrong and for no credentials at all;
-        Forbidden for a certificate that names no client, or one that nothing was granted to.
+        Forbidden for a certificate that names no client, or one that nothing was granted to; RateLimited.
         """
         callers = self._current()
         authorization = request.headers.get("Authorization")
-        if authorization is not None:
-            return _bearer(callers, authorization)
         connection = request.environ.get("gunicorn.socket")
         certificate = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
-        if certificate:
-            return self._holder(callers, uri_names(certificate))
-        raise Unauthenticated
+        if authorization is None and certificate:
+            credential, principal = self._holder(callers, uri_names(certificate))
+        else:
+            source = request.remote_addr or ""
+            self._limits.check_lock(source)
+            try:
+                credential, principal = _bearer(callers, authorization or "")
+            except Unauthenticated:
+                self._limits.count_guess(source)
+                raise
+        trail.credential, trail.principal = credential, principal.id
+        self._limits.admit_principal(principal.id)
+        return principal
 
-    def caller(self, request: Request) -> Caller:
-        """Who sent ``request``, and about which of their namespaces. Raises as ``identify`` and ``choose_namespace`` do."""
-        principal = self.identify(request)
-        return Caller(principal, choose_namespace(principal, request.headers.get("Kofn-Namespace")))
-
-    def _holder(self, callers: _Callers, uris: tuple[str, ...]) -> Principal:
+    def _holder(self, callers: Callers, uris: tuple[str, ...]) -> tuple[str, Principal]:
         try:
             identity = only_identity(uris, self._trust_domain)
         except IdentityError as error:
@@ -120,69 +96,82 @@ class Access:
         client = callers.clients.get(identity.uri)
         if client is None:
             raise Forbidden("Nothing is granted to this client certificate")
-        return Principal(identity.uri, client.namespaces)
+        return identity.uri, callers.principals[client.principal]
 
-    def _current(self) -> _Callers:
+    def _current(self) -> Callers:
         seen = stamp(self._path)
         with self._lock:
             if seen != self._seen:
                 self._seen = seen
                 try:
-                    self._callers = _load(self._path)
-                except (OSError, ValueError, InvalidRequest) as error:
-                    logger.error("the changed tokens file cannot be used (%s); the last good one stays in force", type(error).__name__)
+                    self._callers = decode(self._path.read_bytes())
+                except (OSError, CallersError) as error:
+                    logger.error("the changed access file cannot be used (%s); the last good one stays in force", error)
             return self._callers
 
 
-def _bearer(callers: _Callers, authorization: str) -> Principal:
+def _bearer(callers: Callers, authorization: str) -> tuple[str, Principal]:
     """The bearer of a valid token. An unknown id costs the same comparison as a wrong secret."""
     scheme, _, credentials = authorization.partition(" ")
-    match = _TOKEN.fullmatch(credentials.strip(" "))
-    if scheme.lower() != "bearer" or match is None:
+    parts = split_token(credentials.strip(" "))
+    if scheme.lower() != "bearer" or parts is None:
         raise Unauthenticated
-    token = callers.tokens.get(match[1])
-    digest = hashlib.sha256(match[2].encode()).hexdigest()
-    if not hmac.compare_digest(digest, token.digest if token else _NO_DIGEST) or token is None:
+    identifier, secret = parts
+    token = callers.tokens.get(identifier)
+    if not hmac.compare_digest(digest(secret), token.digest if token else _NO_DIGEST) or token is None:
         raise Unauthenticated
-    return Principal(f"token:{match[1]}", token.namespaces)
+    return f"token:{identifier}", callers.principals[token.principal]
 
 
-def choose_namespace(principal: Principal, wanted: str | None) -> str:
-    """The namespace that a request is about: the header ``Kofn-Namespace``, or the only one there is.
-
-    Raises InvalidRequest for a malformed header or where a choice is missing. Whether it is the caller's is ``authorise``'s to say.
-    """
+def _choose_namespace(principal: Principal, wanted: str | None) -> str:
+    """The namespace that a request is about: the header ``Kofn-Namespace``, or the only one there is."""
     if wanted is not None:
         return check_namespace(wanted)
     if len(principal.namespaces) == 1:
         return principal.namespaces[0]
     if not principal.namespaces:
-        raise Forbidden("These credentials have no namespace")
+        raise Forbidden
     raise InvalidRequest("These credentials have several namespaces; choose one with the header Kofn-Namespace")
 
 
-def authorise(principal: Principal, capability: Capability, namespace: str | None, name: str | None) -> None:
-    """Let ``principal`` use ``capability`` on the secret ``name`` in ``namespace``, or raise Forbidden.
+class Listing(msgspec.Struct, frozen=True):
+    """The names that a caller may list: those in ``namespace`` that begin with one of ``starts`` (sorted) and are ``visible``."""
 
-    A namespace grants its callers every capability on all its names, and a caller of any namespace may see the status (both None).
-    """
-    del capability, name
-    if not principal.namespaces or (namespace is not None and namespace not in principal.namespaces):
-        raise Forbidden
+    namespace: str
+    starts: tuple[str, ...]
+    visible: Callable[[str], bool]
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """A principal and the namespace that their request is about. Each method authorises, or raises Forbidden."""
+    """A principal and the namespace that their request is about. What a method returns has been granted and recorded."""
 
     principal: Principal
     namespace: str
+    trail: Trail
 
     def may(self, capability: Capability, name: str) -> SecretId:
-        """The secret ``name`` in the namespace, if ``capability`` on it is granted."""
-        authorise(self.principal, capability, self.namespace, name)
+        """The secret ``name`` in the namespace. Raises Forbidden or AuditUnavailable; call it once in a request."""
+        self.trail.wants(capability, name)
+        if not self.principal.may(capability, self.namespace, name):
+            raise Forbidden
+        self.trail.begin()
         return SecretId(self.namespace, name)
 
-    def may_list(self, prefix: str) -> str:
-        """The namespace, if the names that begin with ``prefix`` may be listed."""
-        authorise(self.principal, "list", self.namespace, prefix)
-        return self.namespace
+    def may_all(self, uses: Sequence[tuple[Capability, str]]) -> list[SecretId]:
+        """The secret of each of ``uses``, if all are granted. Raises Forbidden, with every name that is not, or AuditUnavailable."""
+        for capability, name in uses:
+            self.trail.wants(capability, name)
+        denied = tuple(name for capability, name in uses if not self.principal.may(capability, self.namespace, name))
+        if denied:
+            raise Forbidden(names=denied)
+        self.trail.begin()
+        return [SecretId(self.namespace, name) for _, name in uses]
+
+    def may_list(self, prefix: str) -> Listing:
+        """The names with ``prefix`` that may be listed. Raises Forbidden where no name at all may be, or AuditUnavailable."""
+        self.trail.wants("list", prefix)
+        if not self.principal.may_list_in(self.namespace):
+            raise Forbidden
+        self.trail.begin()
+        namespace, may = self.namespace, self.principal.may
+        return Listing(namespace, self.principal.list_starts(namespace, prefix), lambda name: may("list", namespace, name))

@@ -9,13 +9,20 @@ from flask import Flask, Response, g, request
 from werkzeug.routing import BaseConverter
 
 from gateway.access import Access
+from gateway.audit import AuditLog, Trail
 from gateway.config import Settings
 from gateway.env_api import EnvApi
 from gateway.failover import Nodes
-from gateway.problem import render
+from gateway.limiting import Limits
+from gateway.problem import SECURITY_HEADERS, render
 from gateway.secrets_api import SecretsApi
 from gateway.status_api import Metrics, StatusApi
-from model.errors import InvalidRequest
+from model.errors import AuditUnavailable, InvalidRequest, RateLimited
+
+_RECORDED = "/api/"
+"""Routes below this are recorded in the audit log. The others show no secret and need no credentials."""
+_UNLIMITED = "/healthz"
+"""Costs no more than being refused."""
 
 
 class _AnyName(BaseConverter):
@@ -26,32 +33,52 @@ class _AnyName(BaseConverter):
 
 
 def create_app(settings: Settings, nodes: Nodes) -> Flask:
-    """The application over ``nodes``. Reads the tokens file; raises OSError or ValueError where that cannot be used."""
+    """The application over ``nodes``. Reads the access file and opens the audit log.
+
+    Raises OSError, CallersError or AuditError where they cannot be used.
+    """
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.request_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["name"] = _AnyName
-    access = Access(settings.tokens, settings.trust_domain)
+    limits = Limits(settings)
+    access = Access(settings.access, settings.trust_domain, limits)
+    audit = AuditLog(settings.audit, settings.id, settings.audit_bytes)
     metrics = Metrics()
     SecretsApi(settings, access, nodes).add_to(app)
     EnvApi(settings, access, nodes).add_to(app)
-    StatusApi(settings, access, nodes, metrics).add_to(app)
+    StatusApi(settings, access, nodes, metrics, audit).add_to(app)
     app.register_error_handler(Exception, render)
 
     @app.before_request
     def begin() -> None:
         g.begun = time.monotonic()
         g.request_id = secrets.token_hex(16)
+        route = _route()
+        source = request.remote_addr or ""
+        g.trail = Trail(audit, g.request_id, source, f"{request.method} {route}") if route.startswith(_RECORDED) else None
+        g.code = None
+        if request.path != _UNLIMITED:
+            limits.admit_source(source)
         if "Host" not in request.headers:
             raise InvalidRequest("A Host header is required")
 
     @app.after_request
     def finish(response: Response) -> Response:
+        if g.trail is not None and (g.code != RateLimited.code or g.trail.begun):
+            try:
+                g.trail.end(response.status_code, g.code)
+            except AuditUnavailable as error:
+                response = render(error)
         response.headers["X-Request-Id"] = g.request_id
-        response.headers["Cache-Control"] = "no-store"
-        route = request.url_rule.rule if request.url_rule is not None else None
-        metrics.observe(route, request.method, response.status_code, time.monotonic() - g.begun)
+        response.headers.update(SECURITY_HEADERS)
+        metrics.observe(_route(), request.method, response.status_code, time.monotonic() - g.begun)
         return response
 
     return app
+
+
+def _route() -> str:
+    """The template of the route that the request matched, such as ``/api/v1/secrets/<name:name>``; ``none`` where none did."""
+    return request.url_rule.rule if request.url_rule is not None else "none"

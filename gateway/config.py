@@ -20,7 +20,7 @@ from model.quorum import Quorum
 CONFIG_VARIABLE = "KOFN_GATEWAY_CONFIG"
 MAX_VALUE_BYTES = 1_048_576
 
-_PATHS = ("certificate", "key", "ca", "tokens")
+_PATHS = ("certificate", "key", "ca", "access", "audit")
 
 
 class ConfigError(ValueError):
@@ -42,14 +42,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The certificate's private key (PEM). Re-read when the file changes."""
     ca: Path
     """The certificate authority (PEM) that nodes' and clients' certificates must come from. Re-read when the file changes."""
-    tokens: Path
-    """The TOML file of token digests and of client certificates' namespaces (see ``gateway.access``). Re-read when it changes."""
+    access: Path
+    """The TOML file of principals, token digests and client certificates (docs/access.md). Re-read when it changes."""
+    audit: Path
+    """The audit log; this gateway's own, in a folder that it can write to (docs/access.md)."""
     threshold: Annotated[int, msgspec.Meta(ge=2, le=255)]
     """How many nodes rebuild a secret (k)."""
     nodes: dict[str, str]
     """Every node of the cluster: its id and its URL, ``https://HOST:PORT``."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=512)] = 16
     """How many requests are served at a time."""
+    connections: Annotated[int, msgspec.Meta(ge=16, le=100_000)] = 4_000
+    """How many clients may be connected; beyond that, the one that has been idle for longest is disconnected."""
+    principal_requests_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
+    """How many requests of one principal are served in a second."""
+    source_requests_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
+    """How many requests from one address are served in a second; raise it behind a proxy, whose address stands for all."""
+    bad_credentials_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    """After how many requests with bad credentials an address is locked out for the rest of a minute."""
+    audit_bytes: Annotated[int, msgspec.Meta(ge=4_096, le=1_099_511_627_776)] = 67_108_864
+    """How large a file of the audit log may grow before the next one is begun."""
     value_bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_VALUE_BYTES)] = 65_536
     """The largest value of a secret; at most 1 MiB."""
     request_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=1_073_741_824)] = 8_388_608

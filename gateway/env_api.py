@@ -1,19 +1,20 @@
 """The route that processes a .env file: expand every reference, create every encryption, all or nothing.
 
-Everything that can be refused is refused before anything is created, and the creations are one group: one operation that the nodes carry
-out wholly or not at all.
+Every capability that the file needs is checked before any node is asked: read for each reference, whether or not its value is to be
+revealed, and create for each encryption. Everything that can be refused is refused before anything is created, and the creations are one
+group: one operation that the nodes carry out wholly or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from gateway import answer, parse
-from gateway.access import Access, Caller
+from gateway.access import Access
 from gateway.config import Settings
 from gateway.failover import Nodes
 from gateway.secrets_api import now
@@ -46,14 +47,18 @@ class EnvApi:
 
     def process(self) -> Response:
         """200 with the processed file, or with its variables only."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         parse.query(request)
         parse.no_if_match(request)
         body = parse.body(request, _EnvBody)
         file = dotenv.parse(body.content)
-        new = self._new_values(file, body.values, caller)
+        plaintexts = self._plaintexts(file, body.values)
+        wanted = list(dict.fromkeys((reference.name, reference.version) for reference in file.references))
+        secrets = caller.may_all([*(("read", name) for name, _ in wanted), *(("create", name) for name in plaintexts)])
+        new = tuple(NewValue(secret, value) for secret, value in zip(secrets[len(wanted) :], plaintexts.values(), strict=True))
         retry = parse.retry(request, "env", caller.namespace, new)
-        values = self._read(file, caller, reveal=body.expand)
+        reads = [Read(secret, version, reveal=body.expand) for secret, (_, version) in zip(secrets, wanted, strict=False)]
+        values = self._read(reads)
         content = dotenv.render(file, values, body.expand) if body.format == "file" else None
         variables = dotenv.variables(file, values, body.expand, {})
         if new:
@@ -65,8 +70,8 @@ class EnvApi:
             {"content": content, "variables": variables, "created": [item.secret.name for item in new], "expanded": list(expanded)}
         )
 
-    def _new_values(self, file: dotenv.EnvFile, values: Mapping[str, str], caller: Caller) -> tuple[NewValue, ...]:
-        """What the file's ``enc`` create. Raises MissingValue, InvalidRequest, TooLarge or Forbidden."""
+    def _plaintexts(self, file: dotenv.EnvFile, values: Mapping[str, str]) -> dict[str, bytes]:
+        """What the file's ``enc`` create, by name. Raises MissingValue, InvalidRequest or TooLarge."""
         inline = {encryption.name: encryption.inline_value for encryption in file.encryptions}
         if any(inline.get(name, "") is not None for name in values):
             raise InvalidRequest("Each of `values` must belong to an enc(NAME) of the file that carries no value itself")
@@ -74,17 +79,11 @@ class EnvApi:
         missing = tuple(name for name, text in plaintexts.items() if text is None)
         if missing:
             raise MissingValue("Give the value of each of these names in `values`, or inline as enc(NAME, value)", names=missing)
-        return tuple(
-            NewValue(caller.may("create", name), parse.value(text, "utf-8", self._value_bytes))
-            for name, text in plaintexts.items()
-            if text is not None
-        )
+        return {name: parse.value(text, "utf-8", self._value_bytes) for name, text in plaintexts.items() if text is not None}
 
-    def _read(self, file: dotenv.EnvFile, caller: Caller, *, reveal: bool) -> dict[tuple[str, int | None], bytes]:
+    def _read(self, reads: Sequence[Read]) -> dict[tuple[str, int | None], bytes]:
         """The value of every reference, read as one batch; without ``reveal`` their existence is checked and nothing comes back."""
-        wanted = list(dict.fromkeys((reference.name, reference.version) for reference in file.references))
-        if not wanted:
+        if not reads:
             return {}
-        reads = [Read(caller.may("read", name), version, reveal=reveal) for name, version in wanted]
-        found = answer.all_found((name for name, _ in wanted), self._nodes.perform(reads))
-        return {key: each.value for key, each in zip(wanted, found, strict=True) if each.value is not None}
+        found = answer.all_found((read.secret.name for read in reads), self._nodes.perform(reads))
+        return {(read.secret.name, read.version): each.value for read, each in zip(reads, found, strict=True) if each.value is not None}

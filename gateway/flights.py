@@ -1,19 +1,23 @@
 """Many requests in one: whatever waits for a node rides together in the next flight to it.
 
-A thread that finds a flight free sends at once, alone. While all flights are under way, those who come later wait; when a flight lands, its
-thread hands the role of pilot to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself,
-and no timer and no extra thread is needed (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010).
+A thread that finds no flight under way sends at once, alone. Those who come meanwhile wait; when the flight lands, its thread hands the
+role of pilot to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself, and no extra
+thread is needed (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones;
+so another leaves beside the first only when that keeps somebody waiting for long.
 """
 
 from __future__ import annotations
 
 import enum
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from model.operation import Create, Operation, Result, Update
 
+HELD_UP_SECONDS = 0.05
+"""After how long those who wait no longer wait for the flight before them."""
 FLIGHT_OPERATIONS = 512
 FLIGHT_BYTES = 4_194_304
 """How much rides together at most. A single request that is larger flies alone."""
@@ -52,20 +56,22 @@ class Flights:
         self._send = send
         self._limit = limit
         self._lock = threading.Lock()
-        self._under_way = 0
+        self._departed: dict[_Passenger, float] = {}
         self._waiting: deque[_Passenger] = deque()
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
         """The results of ``operations``, in order, or why there are none. Blocks until then."""
         me = _Passenger(operations)
         with self._lock:
-            if self._under_way < self._limit:
-                self._under_way += 1
-                me.crew = [me]
-            else:
-                self._waiting.append(me)
-        if me.crew is None:
-            me.turn.acquire()
+            self._waiting.append(me)
+            if not self._departed:
+                self._depart(me)
+        if me.crew is None and not me.turn.acquire(timeout=HELD_UP_SECONDS):
+            with self._lock:
+                if me in self._waiting and len(self._departed) < self._limit:
+                    self._depart(me)
+            if me.crew is None:
+                me.turn.acquire()
         if me.crew is not None:
             self._fly(me, me.crew)
         return me.landing
@@ -76,7 +82,7 @@ class Flights:
         try:
             landing = self._send([operation for member in crew for operation in member.operations])
         finally:
-            self._pass_on(lost=isinstance(landing, Loss))
+            self._pass_on(pilot, lost=isinstance(landing, Loss))
             start = 0
             for member in crew:
                 end = start + len(member.operations)
@@ -85,26 +91,29 @@ class Flights:
                 if member is not pilot:
                     member.turn.release()
 
-    def _pass_on(self, *, lost: bool) -> None:
-        """Make one who waits the next pilot. After a loss those who wait were never sent: they go and ask another node."""
+    def _pass_on(self, landed: _Passenger, *, lost: bool) -> None:
+        """Make one who waits the next pilot, unless another flight left a moment ago, which will do the same.
+
+        After a loss those who wait were never sent: they go and ask another node.
+        """
         stranded: Sequence[_Passenger] = ()
         pilot: _Passenger | None = None
         with self._lock:
+            del self._departed[landed]
             if lost:
                 stranded = tuple(self._waiting)
                 self._waiting.clear()
-            if self._waiting:
-                pilot = self._waiting.popleft()
-                pilot.crew = self._board(pilot)
-            else:
-                self._under_way -= 1
+            elif self._waiting and max(self._departed.values(), default=0.0) + HELD_UP_SECONDS < time.monotonic():
+                pilot = self._waiting[0]
+                self._depart(pilot)
         if pilot is not None:
             pilot.turn.release()
         for passenger in stranded:
             passenger.turn.release()
 
-    def _board(self, pilot: _Passenger) -> list[_Passenger]:
-        """The pilot and, in the order of arrival, those who fit in beside. Called with the lock held."""
+    def _depart(self, pilot: _Passenger) -> None:
+        """Take those who wait, in the order of arrival, as far as they fit in beside the pilot. Called with the lock held."""
+        self._waiting.remove(pilot)
         crew = [pilot]
         count, size = len(pilot.operations), pilot.size
         while self._waiting:
@@ -113,7 +122,8 @@ class Flights:
             if count > FLIGHT_OPERATIONS or size > FLIGHT_BYTES:
                 break
             crew.append(self._waiting.popleft())
-        return crew
+        pilot.crew = crew
+        self._departed[pilot] = time.monotonic()
 
 
 def size_bytes(operation: Operation) -> int:

@@ -5,13 +5,31 @@ One process, many threads; for more, run more gateways. TLS is this module's, so
 
 from __future__ import annotations
 
+import resource
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 from gateway.config import from_environment
+from gateway.connection import ClientSocket
+from gateway.hardening import close_to_others, keep_out_of_swap
 from gateway.tls import Context
-from gateway.worker import ClientSocket
+
+_OTHER_FILES = 256
+"""Descriptors for everything but clients: nodes, files, the interpreter."""
+
+
+def _room_for(connections: int) -> int:
+    """How many clients can be connected, ``connections`` at most, with as many descriptors as the operating system lets us have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = connections + _OTHER_FILES
+    if most != resource.RLIM_INFINITY:
+        files = min(files, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return max(files - _OTHER_FILES, 1)
+
+
+close_to_others()
 
 _settings = from_environment()
 _context = Context(ssl.Purpose.CLIENT_AUTH, certificate=_settings.certificate, key=_settings.key, ca=_settings.ca, sockets=ClientSocket)
@@ -20,7 +38,7 @@ bind = _settings.bind
 worker_class = "gateway.worker.Worker"
 workers = 1
 threads = _settings.threads
-worker_connections = 1000
+worker_connections = _room_for(_settings.connections)
 backlog = 2048
 preload_app = False
 keepalive = 75
@@ -48,3 +66,9 @@ def ssl_context(config: Any, default_factory: Callable[[], ssl.SSLContext]) -> s
     """The TLS context of the next connection."""
     del config, default_factory
     return _context.get()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In each new worker."""
+    del server, worker
+    keep_out_of_swap()

@@ -27,6 +27,15 @@ from model.errors import (
 
 PROBLEM = "application/problem+json"
 
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer carries: it is kept by no cache, and should a browser ever show one, nothing in it is run, framed or guessed at."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -62,6 +71,7 @@ def headers(error: KofnError) -> dict[str, str]:
 def render(error: Exception) -> Response:
     """The answer to a request that ended in ``error``, whatever it is."""
     known = translate(error)
+    g.code = known.code
     response = Response(body(known, g.request_id), known.status, headers(known), content_type=PROBLEM)
     if isinstance(error, WerkzeugMethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))

@@ -10,9 +10,9 @@ import time
 from typing import Annotated
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
-from gateway import answer, parse
+from gateway import answer, listing, parse
 from gateway.access import Access
 from gateway.config import Settings
 from gateway.failover import Nodes
@@ -36,8 +36,8 @@ from model.operation import (
 )
 from model.version import parse_time
 
-MAX_NAMES = 1000
 DEFAULT_NAMES = 100
+MAX_BATCH = 1000
 
 
 class _CreateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class _UpdateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_NAMES)]
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class SecretsApi:
@@ -81,7 +81,7 @@ class SecretsApi:
 
     def create(self) -> Response:
         """201, or SecretExists."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         parse.query(request)
         parse.no_if_match(request)
         body = parse.body(request, _CreateBody)
@@ -96,7 +96,7 @@ class SecretsApi:
 
     def update(self, name: str) -> Response:
         """200 with the new version."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         parse.query(request)
         expected = parse.if_match(request)
         secret = caller.may("update", check_name(name))
@@ -109,7 +109,7 @@ class SecretsApi:
 
     def read(self, name: str) -> Response:
         """200 with the value of the latest version, of ``version``, or of the one valid ``at`` a time."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         secret = caller.may("read", check_name(name))
         query = parse.query(request, "version", "at")
         if len(query) > 1:
@@ -123,7 +123,7 @@ class SecretsApi:
 
     def history(self, name: str) -> Response:
         """200 with every version, oldest first."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         secret = caller.may("history", check_name(name))
         parse.query(request)
         found = self._ask(History(secret))
@@ -132,7 +132,7 @@ class SecretsApi:
 
     def delete(self, name: str) -> Response:
         """204 once the nodes say that it is erased."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         secret = caller.may("delete", check_name(name))
         parse.query(request)
         parse.no_body(request)
@@ -142,27 +142,30 @@ class SecretsApi:
 
     def list(self) -> Response:
         """200 with one page of names; ``next`` is the last of them where more follow."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         query = parse.query(request, "prefix", "after", "limit")
         prefix = check_prefix(query.get("prefix", ""))
         after = check_prefix(query.get("after", ""))
-        limit = parse.number(query["limit"], MAX_NAMES) if "limit" in query else DEFAULT_NAMES
-        namespace = caller.may_list(prefix)
-        found = self._ask(List(namespace, prefix, after, limit))
-        assert isinstance(found, Names)
-        return answer.json({"names": found.names, "next": found.names[-1] if found.more and found.names else None})
+        limit = parse.number(query["limit"], listing.MAX_NAMES) if "limit" in query else DEFAULT_NAMES
+        names, more = listing.page(self._list, caller.may_list(prefix), after, limit)
+        return answer.json({"names": names, "next": names[-1] if more else None})
 
     def read_batch(self) -> Response:
         """200 with the latest version of each name, in the order asked, or one error that names every missing one."""
-        caller = self._access.caller(request)
+        caller = self._access.caller(request, g.trail)
         parse.query(request)
         parse.no_if_match(request)
         names = parse.body(request, _BatchBody).names
         if len(set(names)) != len(names):
             raise InvalidRequest("Each name may be asked for once")
-        reads = [Read(caller.may("read", check_name(name))) for name in names]
-        found = answer.all_found(names, self._nodes.perform(reads))
+        secrets = caller.may_all([("read", check_name(name)) for name in names])
+        found = answer.all_found(names, self._nodes.perform([Read(secret) for secret in secrets]))
         return answer.json({"secrets": [answer.secret(name, each) for name, each in zip(names, found, strict=True)]})
+
+    def _list(self, asked: List) -> Names:
+        found = self._ask(asked)
+        assert isinstance(found, Names)
+        return found
 
     def _ask(self, operation: Operation) -> Result:
         """The nodes' answer to one operation; a failure is raised."""

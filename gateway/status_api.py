@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 
 from gateway import answer, parse
-from gateway.access import Access, authorise
+from gateway.access import Access
+from gateway.audit import AuditLog
 from gateway.config import Settings
 from gateway.failover import Nodes
 from model.errors import Unavailable
@@ -28,16 +29,17 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
         )
 
-    def observe(self, route: str | None, method: str, status: int, seconds: float) -> None:
-        """Count one request. ``route`` is None where no route matched; a method beyond the usual ones is ``other``."""
-        self._seconds.labels(route or "none", method if method in _METHODS else "other", status).observe(seconds)
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request. A method beyond the usual ones is ``other``."""
+        self._seconds.labels(route, method if method in _METHODS else "other", status).observe(seconds)
 
 
 class StatusApi:
     """The routes, over the nodes."""
 
-    def __init__(self, settings: Settings, access: Access, nodes: Nodes, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, access: Access, nodes: Nodes, metrics: Metrics, audit: AuditLog) -> None:
         self._quorum = settings.quorum()
+        self._audit = audit
         self._access = access
         self._nodes = nodes
         self._metrics = metrics
@@ -51,7 +53,7 @@ class StatusApi:
 
     def status(self) -> Response:
         """200, whatever the state."""
-        authorise(self._access.identify(request), "status", None, None)
+        self._access.authorise_status(request, g.trail)
         parse.query(request)
         reachable = self._reachable()
         return answer.json(
@@ -68,8 +70,9 @@ class StatusApi:
         return answer.json({"ok": True})
 
     def readyz(self) -> Response:
-        """200 if reads can be served, else Unavailable."""
+        """200 if reads can be served, else Unavailable, or AuditUnavailable while requests cannot be recorded."""
         parse.query(request)
+        self._audit.check()
         if self._reachable() < self._quorum.read:
             raise Unavailable
         return answer.json({"ok": True})

@@ -39,7 +39,7 @@ class Context:
     """An SSLContext that follows its files: ``get`` gives the one for the next connection. Its sockets are ``sockets``."""
 
     def __init__(
-        self, purpose: ssl.Purpose, *, certificate: Path, key: Path, ca: Path, sockets: type[DeadlineSocket] = DeadlineSocket
+        self, purpose: ssl.Purpose, *, certificate: Path, key: Path, ca: Path, sockets: type[ssl.SSLSocket] = DeadlineSocket
     ) -> None:
         self._purpose = purpose
         self._certificate, self._key, self._ca = certificate, key, ca

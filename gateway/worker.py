@@ -1,7 +1,12 @@
-"""The gunicorn worker that serves the public: threads, with a deadline for every request and one shape of error for all of them.
+"""The gunicorn worker that serves the public. A thread is given to a request that has arrived, never to a client that is slow.
 
-gunicorn's own thread worker waits for ever for the rest of a half-sent request, so that a few slow clients take all its threads; and it
-answers a request that it cannot parse with a page that repeats it.
+gunicorn's own thread worker gives a thread to each new connection and keeps it there while the TLS handshake, the headers and the body
+come in; a few clients that send nothing, or half of something, then have all its threads. It also lets its poller wait for each client that
+is slow to close. Here whatever waits for a client waits in the poller, under a deadline (``gateway.connection``): thousands of silent and
+slow clients cost memory, which is bounded, and no thread.
+
+After an answer, a thread that can be spared waits a moment for the next request on the spot: handing a connection back to the poller
+costs a third of the gateway's CPU time. Errors that gunicorn's parser finds are answered in our one shape, and never repeat the request.
 """
 
 from __future__ import annotations
@@ -9,87 +14,191 @@ from __future__ import annotations
 import errno
 import logging
 import secrets
+import select
+import selectors
 import ssl
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from functools import partial
+from socket import socket
+from typing import Any
 
 from gunicorn.http import errors as http_errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from gateway import problem
-from gateway.tls import DeadlineSocket
+from gateway.connection import Connection
 from model.errors import HeadersTooLarge, InvalidRequest, KofnError, UriTooLong
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+LINGER_MS = 20
+"""How long a thread waits for a connection's next request before it hands the connection back to the poller."""
+UNFINISHED_BYTES = 67_108_864
+"""How much of unfinished requests is kept at a time; who would go beyond that is disconnected."""
+EXPIRY_SECONDS = 0.5
+"""How often deadlines are looked at."""
+STOPPING_SECONDS = 2.0
+"""How long a stopping worker keeps idle connections, for requests that are on their way."""
 
-HANDSHAKE_SECONDS = 5.0
-REQUEST_SECONDS = 15.0
-"""How long a client may take to send a whole request."""
-ANSWER_SECONDS = 30.0
-"""How long a client may take to receive a whole answer."""
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 logger = logging.getLogger(__name__)
 
 
-class ClientSocket(DeadlineSocket):
-    """A client's connection. One that is too slow is treated as one that was reset."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """The TLS handshake, after which the first request's time runs."""
-        self.settimeout(HANDSHAKE_SECONDS)
-        try:
-            super().do_handshake(block)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the handshake took too long") from None
-        self.expect_request()
-
-    def expect_request(self) -> None:
-        """From now on the time of one request runs."""
-        self.deadline = time.monotonic() + REQUEST_SECONDS
-
-    def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
-        """As ``ssl.SSLSocket.read``."""
-        try:
-            return super().read(len, buffer)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the request took too long") from None
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """As ``ssl.SSLSocket.sendall``."""
-        self.settimeout(ANSWER_SECONDS)
-        try:
-            super().sendall(data, flags)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the answer was not taken in time") from None
-
-
 class Worker(ThreadWorker):
-    """gunicorn's thread worker with deadlines and with our error bodies."""
+    """gunicorn's thread worker, with clients waited for in the poller. Only ``handle`` runs in threads, the rest in the main one."""
 
-    def handle(self, conn: TConn) -> Any:
-        """Serve one request of a connection."""
-        if isinstance(conn.sock, ClientSocket):
-            conn.sock.expect_request()
-        return super().handle(conn)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._counting = threading.Lock()
+        self._queued = 0
+        self._spare = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
+        self._waiting: dict[Connection, None] = {}
+        self._unfinished_bytes = 0
+        self._looked_at = 0.0
+        self._stopping_at: float | None = None
+
+    def accept(self, listener: socket) -> None:
+        """Take a new connection; where there is no room, in place of the one that is idle for longest."""
+        try:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._evict()
+            return
+        self.nr_conns += 1
+        self._wait(Connection(self.cfg, sock, client, listener.getsockname(), self.wsgi.config["MAX_CONTENT_LENGTH"]))
+        if self.nr_conns >= self.worker_connections:
+            self._evict()
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Let ``conn`` wait for a thread."""
+        with self._counting:
+            self._queued += 1
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Connection) -> bool:
+        """Serve the requests of ``conn`` that have arrived; whether there may be more. Runs in a thread and never waits for the client."""
+        with self._counting:
+            self._queued -= 1
+        request = None
+        try:
+            while conn.advance():
+                request = next(conn.parser)
+                if conn.body_refused:
+                    request.force_close()
+                if not self._keepalive_after(conn, self.handle_request(request, conn)):
+                    return False
+                request = None
+                conn.rest(self.cfg.keepalive)
+                if not self._follows(conn):
+                    break
+            return True
+        except (StopIteration, http_errors.NoMoreData, OSError) as error:
+            logger.debug("a connection ended: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's, and the thread serves others
+            self.handle_error(request, conn.sock, conn.client, error)
+        return False
+
+    def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
+        """What follows a ``handle``."""
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            self._wait(conn)
+        else:
+            self._part(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close the connections whose deadline has passed, or all."""
+        now = time.monotonic()
+        if now - self._looked_at < EXPIRY_SECONDS and not force:
+            return
+        self._looked_at = now
+        if not self.alive and self._stopping_at is None:
+            self._stopping_at = now + STOPPING_SECONDS
+        for conn in list(self._waiting):
+            stopping = self._stopping_at is not None and not conn.received and now >= self._stopping_at
+            if force or stopping or now >= conn.deadline:
+                self._drop(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what could not be parsed, and close. Says nothing to those who do not speak TLS."""
+        """Answer what could not be parsed, and close."""
         del req, addr
-        if isinstance(exc, ssl.SSLError) or not isinstance(client, ssl.SSLSocket):
-            return
         error = refusal(exc)
         request_id = secrets.token_hex(16)
         logger.log(logging.ERROR if error.status >= 500 else logging.INFO, "request %s failed: %s", request_id, type(exc).__name__)
         body = problem.body(error, request_id)
-        head = (
-            f"HTTP/1.1 {error.status} Refused\r\nContent-Type: {problem.PROBLEM}\r\nContent-Length: {len(body)}\r\n"
-            f"X-Request-Id: {request_id}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
-        )
+        headers = {
+            "Content-Type": problem.PROBLEM,
+            "Content-Length": str(len(body)),
+            "X-Request-Id": request_id,
+            "Connection": "close",
+            **problem.SECURITY_HEADERS,
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         try:
-            client.sendall(head.encode() + body)
+            client.sendall(f"HTTP/1.1 {error.status} Refused\r\n{head}\r\n".encode() + body)
         except OSError:
             logger.debug("the client left before it was answered")
+
+    def _follows(self, conn: Connection) -> bool:
+        """Whether the next request begins at once, or within the linger time where a thread can be spared and nobody waits for one."""
+        if conn.received or (isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending()):
+            return True
+        if not self.alive or self._queued or not self._spare.acquire(blocking=False):
+            return False
+        try:
+            readable = select.poll()  # select() itself takes no descriptor above 1023
+            readable.register(conn.sock, select.POLLIN)
+            return bool(readable.poll(LINGER_MS))
+        finally:
+            self._spare.release()
+
+    def _wait(self, conn: Connection) -> None:
+        """Let ``conn`` wait in the poller."""
+        if self._unfinished_bytes + len(conn.received) > UNFINISHED_BYTES:
+            self._close(conn)
+            return
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._resume, conn))
+        self._waiting[conn] = None
+        self._unfinished_bytes += len(conn.received)
+
+    def _resume(self, conn: Connection, _: Any) -> None:
+        """Something came."""
+        self._forget(conn)
+        if conn.is_parting:
+            self._part(conn)
+        else:
+            self.enqueue_req(conn)
+
+    def _part(self, conn: Connection) -> None:
+        """Close ``conn``, once the client has closed its side."""
+        if conn.part():
+            self._wait(conn)
+        else:
+            self._close(conn)
+
+    def _evict(self) -> None:
+        """Drop the connection that has been waiting for longest, of those that were never answered if there are any."""
+        oldest = next((conn for conn in self._waiting if not conn.served), next(iter(self._waiting), None))
+        if oldest is not None:
+            self._drop(oldest)
+
+    def _drop(self, conn: Connection) -> None:
+        self._forget(conn)
+        self._close(conn)
+
+    def _forget(self, conn: Connection) -> None:
+        del self._waiting[conn]
+        self._unfinished_bytes -= len(conn.received)
+        self.poller.unregister(conn.sock)
+
+    def _close(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
 
 
 def refusal(error: BaseException) -> KofnError:

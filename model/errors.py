@@ -21,12 +21,14 @@ class KofnError(Exception):
     title: ClassVar[str] = "Something went wrong inside the vault"
     phase: ClassVar[Phase | None] = None
     outcome: ClassVar[Outcome | None] = None
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
-    def __init__(self, detail: str = "", *, names: tuple[str, ...] = ()) -> None:
+    def __init__(self, detail: str = "", *, names: tuple[str, ...] = (), retry_after_seconds: int | None = None) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.names = tuple(sorted(set(names)))
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidRequest(KofnError):
@@ -129,6 +131,12 @@ class WritingFailed(KofnError):
 
 class Unavailable(KofnError):
     code, status, title = "unavailable", 503, "The vault cannot read this now"
+    retry_after_seconds = 1
+
+
+class AuditUnavailable(KofnError):
+    code, status, title = "audit_unavailable", 503, "The request could not be recorded; nothing was done"
+    outcome: ClassVar[Outcome | None] = "not_applied"
     retry_after_seconds = 1
 
 

@@ -145,7 +145,7 @@ def _failed(group: Group) -> Step:
 
 _SEVERITY = ("writing_failed", "idempotency_key_reused", "write_conflict", "voting_failed", "secret_exists")
 """Which failure stands for the group when its members failed in different ways. Names that exist come last: they are told all at once, so
-every member must have been judged (SEM-18)."""
+every member must have been judged (SEM-17)."""
 
 
 def _names(members: tuple[Proposal, ...]) -> tuple[str, ...]:

@@ -287,6 +287,8 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
             return _erase(_replace(proposal, cut=Cut(first, None, {})))
         if isinstance(first, Failed) and first.code == "writing_failed" and _slow(proposal):
             return (proposal, []) if proposal.patient else _fail(proposal, "writing_failed", retry_ms=RETRY_MS)
+        if isinstance(first, Failed) and first.code == "voting_failed" and proposal.patient and _slow(proposal):
+            return proposal, []
         if first is not None:
             return _finish(proposal, first)
     if intent.verb == "settle":

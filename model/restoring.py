@@ -8,32 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from model.judging import Standing
 from model.machine import Send
-from model.message import Erase, Query, Repair, Snapshot
+from model.message import Erase, Query, Repair, Snapshot, Write
 from model.operation import SecretId
 from model.reading import Reading
-from model.record import Header, Kind, sealed_is_sound, share_is_sound, shares_for
+from model.record import ZERO, Ballot, Header, Kind, sealed_is_sound, share_is_sound, shares_for
 
 
-def lacking(reading: Reading, node: str) -> tuple[Header, ...] | None:
-    """The chosen records of the chain, oldest first, that ``node`` showed no whole shard of, from a survey of the history.
+def chosen(reading: Reading) -> tuple[Header, ...]:
+    """The records that a survey of the history shows to be chosen, oldest first, from the newest tombstone on.
 
-    None if the survey leaves the chain in doubt: then it is to be asked again later.
+    A tombstone below a create counts too: it keeps the retry digests of what it buried (SEM-22).
     """
     evidence = reading.evidence
-    if len(reading.answers) < reading.quorum.read:
-        return None
-    judgement = evidence.judge()
-    if not judgement.clean:
-        return None
-    head = judgement.head
-    if head is None:
-        return ()
-    chain = evidence.lineage(head) if head.kind is Kind.VALUE else (head,)
-    if chain is None:
-        return None
-    own = {view.tag for view in reading.answers[node].views} if node in reading.answers else set()
-    return tuple(header for header in reversed(chain) if header.tag not in own)
+    headers = sorted(evidence.headers.values(), key=lambda header: header.tag)
+    sure = [header for header in headers if evidence.standing(header.tag) is Standing.CHOSEN]
+    first = max((place for place, header in enumerate(sure) if header.kind is Kind.TOMBSTONE), default=0)
+    return tuple(sure[first:])
+
+
+def doubtful(reading: Reading) -> tuple[Header, ...]:
+    """The records that may have been chosen or not, for all that the survey shows, oldest first."""
+    evidence = reading.evidence
+    oldest = min((header.tag for header in chosen(reading)), default=ZERO)
+    headers = sorted(evidence.headers.values(), key=lambda header: header.tag)
+    return tuple(
+        header for header in headers if header.tag > oldest and evidence.standing(header.tag) in (Standing.DOUBT, Standing.UNRESOLVED)
+    )
+
+
+def whole(own: Snapshot) -> frozenset[Ballot]:
+    """What a node holds whole, from its own snapshot with shares and sealed values."""
+    headers = ((view, view.header) for view in own.views)
+    return frozenset(
+        view.tag
+        for view, header in headers
+        if header is not None and (not header.needs_shares or (view.share is not None and sealed_is_sound(header, view.sealed)))
+    )
 
 
 def shards_wanted(reading: Reading, header: Header) -> list[Send]:
@@ -42,16 +54,27 @@ def shards_wanted(reading: Reading, header: Header) -> list[Send]:
     return [Send(node, reading.secret, Query(shares=True, sealed=place < 2, tag=header.tag)) for place, node in enumerate(holders)]
 
 
-def restored(secret: SecretId, header: Header, answers: Mapping[str, Snapshot], node: str) -> Erase | Repair | None:
-    """The message that gives ``node`` its shard; None if too little of the record is at hand to rebuild it."""
+def restored(secret: SecretId, header: Header, answers: Mapping[str, Snapshot], node: str) -> tuple[Erase | Repair, ...]:
+    """The messages that give ``node`` its record; without a share, where too little is at hand to rebuild it.
+
+    That the record was chosen is worth knowing all the same: a node that has forgotten it would help to outvote it.
+    """
     if header.kind is Kind.TOMBSTONE:
-        return Erase(header)
+        return Erase(header), Repair(header, None, None)  # what it buried may be erased here and yet the tombstone itself be missing
     if not header.needs_shares:
-        return Repair(header, None, None)
+        return (Repair(header, None, None),)
     views = {holder: view for holder, snapshot in answers.items() for view in snapshot.views if view.tag == header.tag}
     shares = {holder: view.share for holder, view in views.items() if share_is_sound(secret, header, holder, view.share)}
     known = {holder: share for holder, share in shares.items() if share is not None}
     sealed = next((view.sealed for view in views.values() if sealed_is_sound(header, view.sealed)), None)
     if len(known) < header.threshold or sealed is None or node not in header.placement:
-        return None
-    return Repair(header, shares_for(header, known, (node,))[node], sealed)
+        return (Repair(header, None, None),)
+    return (Repair(header, shares_for(header, known, (node,))[node], sealed),)
+
+
+def remembered(header: Header) -> Write:
+    """The message by which a recovering node keeps in mind a record that it may once have accepted (PROTO-12).
+
+    The ballot is none that anybody voted under: it counts as a possible acceptance, never as one.
+    """
+    return Write(ZERO, header, None, None)

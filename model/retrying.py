@@ -18,7 +18,8 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
     """What became of the first attempt, or None if there was none that could have an effect.
 
     A tombstone's header means: that delete was ours and was chosen, its erasures are still to be finished. A match that is
-    still in doubt proves nothing either way: ``writing_failed``, outcome unknown.
+    still in doubt proves nothing either way: ``writing_failed``, outcome unknown. A match whose value cannot be compared, because too
+    few shares are at hand, is ``voting_failed`` (SEM-20).
     """
     unknown: Failed | None = None
     for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
@@ -31,7 +32,10 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
             if standing is not Standing.CHOSEN:
                 unknown = Failed("writing_failed", names=(evidence.secret.name,))
                 continue
-            if not compare_digest(entry.retry.request, retry.request) or _differs(evidence, header, value):
+            same = compare_digest(entry.retry.request, retry.request) and _same_value(evidence, header, value)
+            if same is None:
+                return Failed("voting_failed", names=(evidence.secret.name,))
+            if not same:
                 return Failed("idempotency_key_reused", names=(evidence.secret.name,))
             if header.kind is Kind.TOMBSTONE and header.retry is entry.retry:
                 return header
@@ -58,10 +62,12 @@ def _entries(header: Header) -> Iterator[Buried]:
     yield from header.buried
 
 
-def _differs(evidence: Evidence, header: Header, value: bytes) -> bool:
-    """Whether the version's value is known to be another one; with fewer than k shares at hand it is not known."""
-    shares = evidence.sound_shares(header) if header.needs_shares else {}
+def _same_value(evidence: Evidence, header: Header, value: bytes) -> bool | None:
+    """Whether the version's value is this one, None if too few shares are at hand to tell; of what has no value, nothing differs."""
+    if not header.needs_shares:
+        return True
+    shares = evidence.sound_shares(header)
     sealed = evidence.sealed(header)
     if sealed is None or len(shares) < header.threshold:
-        return False
-    return not compare_digest(open_value(evidence.secret, header, shares, sealed), value)
+        return None
+    return compare_digest(open_value(evidence.secret, header, shares, sealed), value)

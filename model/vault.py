@@ -33,7 +33,7 @@ from model.operation import (
     Written,
 )
 from model.secret import Write, named
-from model.world import Belief, Pending, World, apart, tied
+from model.world import Belief, Pending, World, apart, distinct, tied
 
 JUDGED = frozenset({"secret_exists", "secret_not_found", "version_not_found", "version_mismatch", "idempotency_key_reused"})
 """The refusals that say something of the secrets. Every other 4xx is about the request alone, and changes nothing."""
@@ -61,7 +61,8 @@ class Vault:
         """The caller vouches that no operation asked so far is still on its way: each was dropped, or is written down somewhere.
 
         From here on, a write that takes effect rules out those from before the fence: they took effect below it, or never will
-        (SEM-9). Without a fence they may be arbitrarily late.
+        (SEM-9). Without a fence they may be arbitrarily late, and in any order: then alternatives multiply with every unknown
+        outcome, so a driver should fence wherever it can, at the latest when it has waited past every deadline.
         """
         return replace(self, fence=self.serial)
 
@@ -83,7 +84,7 @@ class Vault:
             worlds = frozenset(replace(world, pending=world.pending | {pending}) for world in worlds)
         else:
             assert result is not None
-            possible, worlds = worlds, frozenset(explanations(worlds, operation, result, self.fence))
+            possible, worlds = worlds, distinct(explanations(worlds, operation, result, self.fence))
             if not worlds:
                 raise Contradiction(_explain(operation, result, possible))
         parts = {name: part for part in apart(worlds) for name, _ in next(iter(part)).beliefs}

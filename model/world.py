@@ -113,6 +113,14 @@ def tied(parts: Iterable[frozenset[World]]) -> frozenset[World]:
     )
 
 
+def distinct(worlds: Iterable[World]) -> frozenset[World]:
+    """Without the worlds that differ from another one only in fewer pending writes: they can become nothing that it cannot."""
+    alike: dict[tuple[tuple[SecretId, Belief], ...], set[World]] = {}
+    for world in worlds:
+        alike.setdefault(world.beliefs, set()).add(world)
+    return frozenset(world for group in alike.values() for world in group if not any(world.pending < other.pending for other in group))
+
+
 def apart(worlds: frozenset[World]) -> Iterator[frozenset[World]]:
     """The opposite of ``tied``: a set of worlds for each group of secrets that does not depend on the others."""
     blocks = [{name} for name, _ in next(iter(worlds)).beliefs]

@@ -18,6 +18,7 @@ def create_app(settings: Settings) -> Flask:
     """The WSGI application of one node; starts its background threads."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.getLogger("peewee").setLevel(logging.ERROR)  # its debug messages hold what is stored
     store = Store.open(settings.database, settings.id)
     repairer = Repairer(settings, store)
     coordinator = Coordinator(settings, store, Roads(settings), repairer.notice)

@@ -6,11 +6,11 @@ their patience or time is over, and hands the outcomes back in order.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
+from random import Random, SystemRandom
 
 from model import group as groups
 from model import proposal as proposals
@@ -59,12 +59,14 @@ class Coordinator:
         *,
         mailbox: Callable[[], Mailbox] = SimpleQueue,
         clock: Callable[[], float] = time.monotonic,
+        randomness: Random | None = None,
     ) -> None:
         self._settings = settings
         self._quorum = settings.quorum()
         self._store = store
         self._peers = peers
         self._learnt = learnt
+        self._randomness = randomness if randomness is not None else SystemRandom()
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
         patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
@@ -164,7 +166,7 @@ class Coordinator:
                 raise TypeError(f"not an operation on secrets: {type(operation).__name__}")
 
     def _group(self, create: Create) -> tuple[groups.Group, list[Send]]:
-        group = secrets.token_hex(16)
+        group = self._randomness.randbytes(16).hex()
         keys = [new.secret for new in create.secrets]
         return groups.begin(
             tuple(self._seat(secret) for secret in keys),
@@ -179,12 +181,12 @@ class Coordinator:
 
     def _seat(self, secret: SecretId) -> Seat:
         nodes = place(secret_digest(secret.namespace, secret.name), self._settings.nodes, self._quorum.share_count)
-        return Seat(self._settings.id, secrets.randbits(63), self._quorum, nodes, self._settings.lease_ms)
+        return Seat(self._settings.id, self._randomness.getrandbits(63), self._quorum, nodes, self._settings.lease_ms)
 
     def _entropy(self) -> Entropy:
         """A version's randomness, from the operating system: key, nonce, and k-1 coefficients uniform in the field."""
-        coefficients = tuple(secrets.randbelow(P) for _ in range(self._quorum.threshold - 1))
-        return Entropy(secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES), coefficients)
+        coefficients = tuple(self._randomness.randrange(P) for _ in range(self._quorum.threshold - 1))
+        return Entropy(self._randomness.randbytes(KEY_BYTES), self._randomness.randbytes(NONCE_BYTES), coefficients)
 
     def _result(self, operation: Operation, machine: Machine) -> Result:
         outcome = machine.outcome

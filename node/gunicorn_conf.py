@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from node.config import from_environment
+from node.hardening import close_to_others, keep_out_of_swap
 from node.tls import MutualContext
+
+close_to_others()
 
 _settings = from_environment()
 _context = MutualContext(_settings, ssl.Purpose.CLIENT_AUTH)
@@ -46,3 +49,9 @@ def ssl_context(config: Any, default_factory: Callable[[], ssl.SSLContext]) -> s
     """The TLS context of the next connection."""
     del config, default_factory
     return _context.get()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In each new worker."""
+    del server, worker
+    keep_out_of_swap()

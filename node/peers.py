@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
 from urllib3.connection import HTTPSConnection
 
 from model.identity import Identity, IdentityError, Role
@@ -32,15 +32,16 @@ from model.message import (
     encode,
 )
 from node.config import Settings
-from node.tls import MutualContext, identity_of
+from node.tls import DeadlineSocket, MutualContext, identity_of
 
 logger = logging.getLogger(__name__)
 
-FLIGHTS = 2
-"""Requests under way to one peer at a time: a slow one does not hold up the next list."""
 FLIGHT_MESSAGES = 1024
 RIDE_SECONDS = 0.02
 """How long a message that nobody waits for waits for company."""
+TURN_SECONDS = 1.0
+"""How long the same peers are asked first: what they are asked then rides together, which costs them a request less."""
+_READS = (Query, NamesAfter, ChangesAfter)
 _OPENING = (Vote, Query, NamesAfter, ChangesAfter)
 """Messages that rest on nothing the peer said before: they may be meant for whatever store it has now."""
 
@@ -97,11 +98,46 @@ class _Connection(HTTPSConnection):
         super().connect()
         if identity_of(self.sock, self._road.identity.trust_domain) != self._road.identity:
             raise IdentityError("the certificate belongs to another node")
-        self.sock.settimeout(self._road.answer_seconds)
+        self.set_deadline()
+
+    def set_deadline(self) -> None:
+        """The answer to the next request must be complete in time, however slowly it drips."""
+        if isinstance(self.sock, DeadlineSocket):
+            self.sock.settimeout(self._road.answer_seconds)
+            self.sock.deadline = time.monotonic() + self._road.answer_seconds
+
+
+class _Lane:
+    """What waits to be carried to one peer, one request after the other."""
+
+    def __init__(self) -> None:
+        self.wake = threading.Condition()
+        self.waiting: list[Parcel] = []
+        self.riding: list[Addressed] = []
+
+    def give_up(self) -> list[Parcel]:
+        """Nobody answers: take all that waits, so that it is told and does not pile up."""
+        with self.wake:
+            parcels, self.waiting, self.riding = self.waiting, [], []
+            return parcels
+
+    def load(self) -> tuple[list[Addressed], list[Parcel]]:
+        """Wait for something to carry; take what is there, up to a limit."""
+        with self.wake:
+            while not self.waiting:
+                if not self.wake.wait(RIDE_SECONDS if self.riding else None) and self.riding:
+                    break
+            riding, self.riding = self.riding[:FLIGHT_MESSAGES], self.riding[FLIGHT_MESSAGES:]
+            parcels: list[Parcel] = []
+            count = len(riding)
+            while self.waiting and (not parcels or count + len(self.waiting[0].messages) <= FLIGHT_MESSAGES):
+                parcels.append(self.waiting.pop(0))
+                count += len(parcels[-1].messages)
+            return riding, parcels
 
 
 class Road:
-    """The road to one peer."""
+    """The road to one peer: a lane for what reads, so that it never waits for a disk to sync, and one for everything else."""
 
     def __init__(self, settings: Settings, node: str, context: MutualContext) -> None:
         parts = urlsplit(settings.nodes[node])
@@ -112,33 +148,35 @@ class Road:
         self._answer_bytes = settings.exchange_bytes
         self._sender = settings.id
         self._context = context
-        self._wake = threading.Condition()
-        self._waiting: list[Parcel] = []
-        self._riding: list[Addressed] = []
         self.store = b""
         self.reached = False
         self.failing = False
-        for number in range(FLIGHTS):
-            threading.Thread(target=self._fly, name=f"road-{node}-{number}", daemon=True).start()
+        self._reads, self._writes = _Lane(), _Lane()
+        for lane in (self._reads, self._writes):
+            threading.Thread(target=self._fly, args=(lane,), name=f"road-{node}", daemon=True).start()
 
     def post(self, parcel: Parcel) -> None:
-        with self._wake:
+        reads = parcel.mailbox is not None and all(isinstance(addressed.message, _READS) for addressed in parcel.messages)
+        lane = self._reads if reads else self._writes
+        with lane.wake:
             if parcel.mailbox is None:
-                self._riding.extend(parcel.messages)
+                lane.riding.extend(parcel.messages)
             else:
-                self._waiting.append(parcel)
-            self._wake.notify()
+                lane.waiting.append(parcel)
+            lane.wake.notify()
 
-    def _fly(self) -> None:
+    def _fly(self, lane: _Lane) -> None:
         """One flight after another, for ever, on one kept-alive connection."""
         connection: _Connection | None = None
         while True:
-            riding, parcels = self._load()
+            riding, parcels = lane.load()
             messages = (*riding, *(message for parcel in parcels for message in parcel.messages))
-            kept = connection
+            kept, begun = connection, time.monotonic()
             connection, replies = self._carry(kept, messages)
-            if connection is None and kept is not None:  # it had died while it rested; every message may be said twice
-                connection, replies = self._carry(None, messages)
+            if connection is None and kept is not None and time.monotonic() - begun < self.connect_seconds:
+                connection, replies = self._carry(None, messages)  # it had died while it rested; every message may be said twice
+            if connection is None:
+                parcels += lane.give_up()
             self._deliver(parcels, None if replies is None else replies[len(riding) :])
 
     def _carry(self, connection: _Connection | None, messages: tuple[Addressed, ...]) -> tuple[_Connection | None, Sequence[Reply] | None]:
@@ -148,7 +186,7 @@ class Road:
                 connection = _Connection(self, self._context.get())
                 connection.connect()
             replies = self._exchange(connection, messages)
-        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a peer does, the road to it stays
             if not self.failing:
                 logger.warning("node %s does not answer: %s", self.identity.id, type(error).__name__)
             self.reached, self.failing = False, True
@@ -157,20 +195,6 @@ class Road:
             return None, None
         self.reached, self.failing = True, False
         return connection, replies
-
-    def _load(self) -> tuple[list[Addressed], list[Parcel]]:
-        """Wait for something to carry; take what is there, up to a limit."""
-        with self._wake:
-            while not self._waiting:
-                if not self._wake.wait(RIDE_SECONDS if self._riding else None) and self._riding:
-                    break
-            riding, self._riding = self._riding[:FLIGHT_MESSAGES], self._riding[FLIGHT_MESSAGES:]
-            parcels: list[Parcel] = []
-            count = len(riding)
-            while self._waiting and (not parcels or count + len(self._waiting[0].messages) <= FLIGHT_MESSAGES):
-                parcels.append(self._waiting.pop(0))
-                count += len(parcels[-1].messages)
-            return riding, parcels
 
     def _exchange(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
         """Send a list of messages, return the list of replies; None if the peer's store is not the one they were meant for (PROTO-12)."""
@@ -182,6 +206,7 @@ class Road:
     def _post(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
         body = encode(Exchange(self._sender, self.store, messages))
         headers = {"Content-Type": "application/msgpack"}
+        connection.set_deadline()
         connection.request("POST", "/v1/messages", body=body, headers=headers, preload_content=False, decode_content=False)
         response = connection.getresponse()
         answer = response.read(self._answer_bytes + 1)
@@ -208,15 +233,13 @@ class Roads:
     def __init__(self, settings: Settings) -> None:
         context = MutualContext(settings, ssl.Purpose.SERVER_AUTH)
         self._roads = {node: Road(settings, node, context) for node in settings.peers}
-        self._turn = 0
 
     def post(self, node: str, parcel: Parcel) -> None:
         self._roads[node].post(parcel)
 
     def order(self) -> tuple[str, ...]:
-        self._turn += 1
         names = list(self._roads)
-        start = self._turn % len(names)
+        start = int(time.monotonic() / TURN_SECONDS) % len(names)
         return tuple(sorted(names[start:] + names[:start], key=lambda node: self._roads[node].failing))
 
     def reachable(self) -> tuple[str, ...]:

@@ -16,12 +16,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from model.machine import Send
-from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Query, Snapshot
+from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Query, Repair, Snapshot, Unfit
 from model.operation import SecretId
 from model.reading import Reading, Wanted
-from model.record import Header
 from model.repairing import repairs
-from model.restoring import lacking, restored, shards_wanted
+from model.restoring import chosen, doubtful, remembered, restored, shards_wanted, whole
 from node.config import Settings
 from node.coordinator import Coordinator
 from node.store import Store
@@ -150,21 +149,23 @@ class Repairer:
     def _catch_up(self, coordinator: Coordinator) -> None:
         """Ask every peer what changed there, and take over what this node has not (PROTO-13)."""
         for node in self._settings.peers:
+            store_id = coordinator.store_of(node)
             key = f"caught-up/{node}"
             noted = self._store.note(key)
-            store_id, revision = msgspec.msgpack.decode(noted, type=tuple[bytes, int]) if noted is not None else (b"", 0)
-            if store_id != coordinator.store_of(node):
-                store_id, revision = coordinator.store_of(node), 0
+            known_id, revision = msgspec.msgpack.decode(noted, type=tuple[bytes, int]) if noted is not None else (b"", 0)
+            if known_id != store_id:
+                revision = 0
             complete = True
-            while complete and (page := self._page(coordinator, node, revision)) is not None:
+            while (page := self._page(coordinator, node, revision)) is not None:
                 missing = self._store.missing(page.changes)
                 for start in range(0, len(missing), BATCH_SECRETS):
                     complete = self._restore(coordinator, missing[start : start + BATCH_SECRETS]) and complete
                 revision = page.revision
                 if not page.more:
                     break
-            if complete and noted != (now := msgspec.msgpack.encode((store_id, revision))):
-                self._store.put_note(key, now)
+            reached = msgspec.msgpack.encode((store_id, revision))
+            if complete and page is not None and store_id == coordinator.store_of(node) and noted != reached:
+                self._store.put_note(key, reached)
 
     def _page(self, coordinator: Coordinator, node: str, revision: int) -> ChangePage | None:
         asked = Send(node, SecretId("", ""), ChangesAfter(revision, PAGE_SECRETS))
@@ -204,33 +205,46 @@ class Repairer:
         return None
 
     def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
-        """Take over every chosen record of ``secrets`` that this node has not.
+        """Take over every chosen record of ``secrets`` that this node has not whole; before it serves, what stays in doubt too.
 
-        False if one of them was in doubt: it was settled as far as that is possible, and is to be looked at again.
+        False if it should be tried again: too few nodes answered, or too few to rebuild a share. A doubt is no reason to try
+        again: whatever ends it will be a change that peers tell of.
         """
-        run = coordinator.run()
-        tasks = [run.open(*coordinator.reading(secret, Wanted(history=True, reveal=False, survey=True))) for secret in secrets]
-        run.drive()
-        doubtful: list[SecretId] = []
-        wanted: list[tuple[Reading, Header]] = []
-        for task in tasks:
-            reading = run.machine(task)
-            assert isinstance(reading, Reading), "a survey is a reading"
-            headers = lacking(reading, self._settings.id)
-            if headers is None:
-                doubtful.append(reading.secret)
-            wanted += [(reading, header) for header in headers or ()]
-        coordinator.settle(doubtful)
+        readings = self._chains(coordinator, secrets)
+        open_ = [reading.secret for reading in readings if doubtful(reading)]
+        if open_:
+            coordinator.settle(open_)
+            settled = {reading.secret: reading for reading in self._chains(coordinator, open_)}
+            readings = [settled.get(reading.secret, reading) for reading in readings]
+        heard = [reading for reading in readings if len(reading.answers) >= self._quorum.read]
+        own = self._store.apply([Addressed(reading.secret, Query(shares=True, sealed=True, lineage=True)) for reading in heard])
+        wanted = [
+            (reading, header)
+            for reading, snapshot in zip(heard, own, strict=True)
+            if isinstance(snapshot, Snapshot)
+            for header in chosen(reading)
+            if header.tag not in whole(snapshot)
+        ]
         asked = [send for reading, header in wanted for send in shards_wanted(reading, header)]
         answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
         for send, reply in coordinator.send(asked, SILENCE_SECONDS):
             if isinstance(reply, Snapshot) and isinstance(send.message, Query):
                 answers.setdefault((send.secret, send.message.tag), {})[send.node] = reply
-        messages = []
+        messages: list[Addressed] = []
+        if not self._store.serving:
+            messages += [Addressed(reading.secret, remembered(header)) for reading in heard for header in doubtful(reading)]
+        complete = len(heard) == len(readings)
         for reading, header in wanted:
-            message = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)
-            if message is not None:
-                messages.append(Addressed(reading.secret, message))
-        if messages:
-            self._store.apply(messages)
-        return not doubtful
+            parts = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)
+            messages += [Addressed(reading.secret, part) for part in parts]
+            short = header.needs_shares and any(isinstance(part, Repair) and part.share is None for part in parts)
+            if short and self._store.serving and len(reading.answers) < self._quorum.share_count:
+                complete = False
+        return not any(isinstance(reply, Unfit) for reply in self._store.apply(messages)) and complete
+
+    def _chains(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> list[Reading]:
+        """A survey of the whole history of each of ``secrets``."""
+        run = coordinator.run()
+        tasks = [run.open(*coordinator.reading(secret, Wanted(history=True, reveal=False, survey=True))) for secret in secrets]
+        run.drive()
+        return [machine for machine in map(run.machine, tasks) if isinstance(machine, Reading)]

@@ -17,6 +17,12 @@ _ballot = msgspec.msgpack.Decoder(Ballot).decode
 _header = msgspec.msgpack.Decoder(Header).decode
 
 _SHARDS = "SELECT header, ballot, chosen, share, sealed FROM shard WHERE register_id = ?"
+_EVERYTHING = (
+    "SELECT register.id, settled, promised, erased, header, ballot, chosen, share, sealed FROM register"
+    " LEFT JOIN shard ON register_id = register.id WHERE namespace = ? AND name = ?"
+)
+_FROM_SETTLED = _EVERYTHING.replace("register_id = register.id", "register_id = register.id AND sequence >= settled")
+"""One statement, so that a reader sees a register as it was at one moment."""
 
 
 Execute = Callable[..., Any]
@@ -32,14 +38,12 @@ class Row(NamedTuple):
 def load(database: peewee.SqliteDatabase, secret: SecretId, reach: Reach, floor: Ballot) -> tuple[Row | None, Register]:
     """The register as far as ``reach`` needs it: the newest known-chosen record and all above, and what was asked for beside."""
     execute: Execute = database.execute_sql
-    found = execute(
-        "SELECT id, settled, promised, erased FROM register WHERE namespace = ? AND name = ?", (secret.namespace, secret.name)
-    ).fetchone()
-    if found is None:
+    found = execute(_EVERYTHING if reach.everything else _FROM_SETTLED, (secret.namespace, secret.name)).fetchall()
+    if not found:
         return None, Register(promised=floor)
-    number, settled, promised, erased = found
+    number, settled, promised, erased = found[0][:4]
     lowest = 0 if reach.everything else settled
-    shards = execute(_SHARDS + " AND sequence >= ?", (number, lowest)).fetchall()
+    shards = [row[4:] for row in found if row[4] is not None]
     if reach.tag is not None and lowest:
         shards += execute(_SHARDS + " AND tag = ? AND sequence < ?", (number, _encode(reach.tag), lowest)).fetchall()
     if reach.retry_key is not None and lowest:
@@ -62,6 +66,7 @@ def save(database: peewee.SqliteDatabase, secret: SecretId, row: Row | None, bef
         return
     newest = after.records[-1] if after.records else None
     settled = max((held.header.sequence for held in after.records if held.chosen), default=0)
+    may_live = any(held.header.kind is Kind.VALUE and held.header.sequence >= settled for held in after.records)
     carried_out = newest is None or newest.header.kind is not Kind.TOMBSTONE or after.erased >= newest.header.tag
     values = (
         _encode(after.promised),
@@ -69,7 +74,7 @@ def save(database: peewee.SqliteDatabase, secret: SecretId, row: Row | None, bef
         _encode(after.erased),
         _encode(newest.header.tag if newest is not None else ZERO),
         settled,
-        newest is not None and newest.header.kind is Kind.VALUE,
+        may_live,
         newest is not None and not (newest.chosen and carried_out),
         revision,
     )

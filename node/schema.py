@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ PRAGMAS = {
     "temp_store": "memory",  # no plaintext pages of sorts in temporary files
     "foreign_keys": "on",
     "cache_size": -8192,  # 8 MiB, whatever the size of the store
-    "busy_timeout": 5000,
+    "busy_timeout": 250,  # writers take turns in the process; only a checkpoint ever waits, for readers
     "wal_autocheckpoint": 2000,
 }
 
@@ -51,7 +52,7 @@ def tables(database: peewee.SqliteDatabase) -> Tables:
     class Register(peewee.Model):
         """One secret's register, or one group's. Ballots and tags are msgpack.
 
-        ``settled`` is the sequence of the newest record known to be chosen.
+        ``settled`` is the sequence of the newest record known to be chosen; ``live``: that or one above it is a value.
         """
 
         namespace = peewee.TextField()
@@ -101,12 +102,22 @@ def _first(database: peewee.SqliteDatabase) -> None:
     database.execute_sql("CREATE INDEX shard_tombstone ON shard (register_id) WHERE kind = 2")
 
 
+def _touch(path: Path) -> None:
+    """Create an empty file that nobody else may read; SQLite gives its log the same rights. Raises StoreError if there is one."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: the store cannot be created ({error.strerror})") from error
+
+
 MIGRATIONS: tuple[Callable[[peewee.SqliteDatabase], None], ...] = (_first,)
 
 
 def connect(path: Path, *, create: bool = False) -> peewee.SqliteDatabase:
     """Open the store at ``path`` and bring its tables up to date. Raises StoreError: no such file (unless ``create``), or a newer one."""
-    if not create and not path.exists():
+    if create:
+        _touch(path)
+    elif not path.exists():
         raise StoreError(f"{path}: there is no store; a new cluster's node is founded with: python -m node.found CONFIG")
     database = peewee.SqliteDatabase(str(path), pragmas=PRAGMAS, timeout=5)
     try:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,10 @@ import peewee
 from model.message import (
     Addressed,
     Change,
-    ChangePage,
     ChangesAfter,
     Confirm,
     Erase,
     Fence,
-    NamePage,
     NamesAfter,
     Noted,
     Query,
@@ -38,7 +37,7 @@ from model.message import (
 from model.operation import SecretId
 from model.participant import Seat, reach, step
 from model.record import Ballot, Lease, Register
-from node import rows
+from node import catalogue, rows
 from node.schema import StoreError, connect
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,10 @@ logger = logging.getLogger(__name__)
 _READS = (Query, NamesAfter, ChangesAfter)
 _KNOWLEDGE = (Confirm, Void, Release)  # needs no sync of its own: it can be learnt again
 _BATCH_MESSAGES = 2048
-_CHECKPOINT_TRIES = 20
+_LEASES = 4096
+"""So many leases may be remembered before those that ran out are looked for."""
+_UNSYNCED_REVISIONS = 1 << 20
+"""More than the marks that a power cut can take back: peers may have counted those already, so their numbers are not given again."""
 
 
 class _Turn:
@@ -69,12 +71,14 @@ class Store:
         self._writing = threading.Lock()
         self._waiting: deque[_Turn] = deque()
         self._leases: dict[SecretId, Lease] = {}
+        self._most_leases = _LEASES
+        self._must_scrub = True
         self.id = self._meta("store_id") or b""
         if not self.id or self._meta("node") != node.encode():
             raise StoreError(f"{database.database}: not the store of {node}; put that back, or move this away to recover from the peers")
         self._floor = rows.ballot_in(self._meta("floor"))
         self._serving = self._meta("serving") == b"1"
-        self._revision = self._scalar("SELECT max(revision) FROM register") or 0
+        self._revision = (self._scalar("SELECT max(revision) FROM register") or 0) + _UNSYNCED_REVISIONS
         self._counter = max(self._floor.counter, self._scalar("SELECT max(counter) FROM register") or 0)
 
     @classmethod
@@ -117,38 +121,40 @@ class Store:
         turn = _Turn(messages)
         self._waiting.append(turn)
         with self._writing:
-            if turn.replies is None:
+            while turn.replies is None:  # more may wait than fit into one transaction
                 self._transact()
-        assert turn.replies is not None, "a turn is served by the transaction it waited for"
         return turn.replies
 
     def promised_counter(self, secret: SecretId) -> int:
         """The counter of the highest ballot promised for ``secret``: a new proposal starts above it."""
-        found = self._scalar("SELECT counter FROM register WHERE namespace = ? AND name = ?", (secret.namespace, secret.name))
+        try:
+            found = self._scalar("SELECT counter FROM register WHERE namespace = ? AND name = ?", (secret.namespace, secret.name))
+        except peewee.DatabaseError:  # this store will not vote either, and that ends the proposal
+            found = 0
         return max(found or 0, self._floor.counter)
 
     def unfinished(self, before_revision: int, limit: int) -> list[SecretId]:
         """Secrets whose newest record is not known chosen, or a tombstone not carried out, since ``before_revision`` or longer."""
-        cursor = self._database.execute_sql(
-            "SELECT namespace, name FROM register WHERE unfinished AND revision <= ? ORDER BY revision LIMIT ?", (before_revision, limit)
-        )
-        return [SecretId(namespace, name) for namespace, name in cursor.fetchall()]
+        return catalogue.unfinished(self._database, before_revision, limit)
 
     def missing(self, changes: Sequence[Change]) -> list[SecretId]:
-        """Which of a peer's ``changes`` this node has not: its own newest record is another, or none."""
-        lacking = []
-        for change in changes:
-            newest = self._scalar(
-                "SELECT newest FROM register WHERE namespace = ? AND name = ?", (change.secret.namespace, change.secret.name)
-            )
-            if rows.ballot_in(newest) != change.newest:
-                lacking.append(change.secret)
-        return lacking
+        """Which of a peer's ``changes`` this node has not whole: its newest record is another, or a version or a share is missing."""
+        return catalogue.missing(self._database, changes)
 
     @property
     def revision(self) -> int:
         """Counts the changes of records in this store."""
         return self._revision
+
+    @property
+    def lease_count(self) -> int:
+        """How many leases are remembered, those that ran out since they were last looked for included."""
+        return len(self._leases)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many lists of messages wait for a transaction."""
+        return len(self._waiting)
 
     def note(self, key: str) -> bytes | None:
         """A small fact kept for the node itself, such as how far it has caught up with a peer."""
@@ -162,18 +168,21 @@ class Store:
         self._database.close()
 
     def _read(self, messages: Sequence[Addressed]) -> list[Reply]:
-        try:
-            return [self._look(addressed) for addressed in messages]
-        except peewee.DatabaseError:
-            logger.exception("the store cannot be read")
-            return [Unfit() for _ in messages]
+        replies: list[Reply] = []
+        for addressed in messages:
+            try:
+                replies.append(self._look(addressed))
+            except Exception:  # a page or a row may be corrupt in any way
+                logger.exception("the store cannot be read")
+                replies.append(Unfit())
+        return replies
 
     def _look(self, addressed: Addressed) -> Reply:
         match addressed.message:
             case NamesAfter() as asked:
-                return self._names(addressed.secret.namespace, asked)
+                return catalogue.names(self._database, addressed.secret.namespace, asked)
             case ChangesAfter() as asked:
-                return self._changes(asked)
+                return catalogue.changes(self._database, asked, self._counter)
         _, register = self._load(addressed)
         return step(Seat(addressed.secret, self._node), register, addressed.message, self._now_ms())[1]
 
@@ -184,14 +193,18 @@ class Store:
         while self._waiting and count < _BATCH_MESSAGES:
             turns.append(self._waiting.popleft())
             count += len(turns[-1].messages)
-        messages = [addressed for turn in turns for addressed in turn.messages]
-        replies = self._commit(messages)
-        start = 0
-        for turn in turns:
-            turn.replies = replies[start : start + len(turn.messages)]
-            start += len(turn.messages)
+        try:
+            if not self._commit(turns) and len(turns) > 1:
+                for turn in turns:  # one of them may be at fault: the others shall not pay for it
+                    self._commit([turn])
+        finally:
+            for turn in turns:
+                if turn.replies is None:
+                    turn.replies = [Unfit() for _ in turn.messages]
 
-    def _commit(self, messages: list[Addressed]) -> list[Reply]:
+    def _commit(self, turns: list[_Turn]) -> bool:
+        """Serve ``turns`` in one transaction. False if it came to nothing: then nothing has changed, and they have no replies."""
+        messages = [addressed for turn in turns for addressed in turn.messages]
         leases = dict[SecretId, Lease | None]()
         revision, counter, floor = self._revision, self._counter, self._floor
         durable = not all(isinstance(addressed.message, _KNOWLEDGE) for addressed in messages)
@@ -199,18 +212,31 @@ class Store:
             self._database.execute_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with self._database.atomic("IMMEDIATE"):
                 replies = [self._apply(addressed, leases) for addressed in messages]
-            if any(isinstance(addressed.message, Erase) for addressed in messages) and not self._scrub_log():
-                replies = [Unfit() if isinstance(each.message, Erase) else reply for each, reply in zip(messages, replies, strict=True)]
-        except peewee.DatabaseError:
-            logger.exception("the store refused a transaction; nothing of it was kept")
+        except Exception:  # a full disk, a corrupt row, a number that SQLite cannot hold
+            logger.exception("a transaction failed; nothing of it was kept")
             self._revision, self._counter, self._floor = revision, counter, floor
-            return [Unfit() for _ in messages]
+            return False
+        self._keep_leases(leases)
+        if self._must_scrub or any(isinstance(addressed.message, Erase) for addressed in messages):
+            self._must_scrub = not self._scrub_log()
+        if self._must_scrub:
+            replies = [Unfit() if isinstance(each.message, Erase) else reply for each, reply in zip(messages, replies, strict=True)]
+        rest = iter(replies)
+        for turn in turns:
+            turn.replies = list(islice(rest, len(turn.messages)))
+        return True
+
+    def _keep_leases(self, leases: dict[SecretId, Lease | None]) -> None:
+        """Take over the leases that a transaction changed. Those that ran out unnoticed are swept away before they pile up."""
         for secret, lease in leases.items():
             if lease is None:
                 self._leases.pop(secret, None)
             else:
                 self._leases[secret] = lease
-        return replies
+        if len(self._leases) > self._most_leases:
+            now_ms = self._now_ms()
+            self._leases = {secret: lease for secret, lease in self._leases.items() if lease.until_ms > now_ms}
+            self._most_leases = max(_LEASES, 2 * len(self._leases))
 
     def _apply(self, addressed: Addressed, leases: dict[SecretId, Lease | None]) -> Reply:
         if isinstance(addressed.message, _READS):
@@ -245,32 +271,18 @@ class Store:
             register = rows.with_lease(register, lease)
         return row, register
 
-    def _names(self, namespace: str, asked: NamesAfter) -> NamePage:
-        cursor = self._database.execute_sql(
-            "SELECT name FROM register WHERE live AND namespace = ? AND name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",
-            (namespace, asked.after, asked.prefix, asked.prefix + "\U0010ffff", asked.limit + 1),
-        )
-        names = [name for (name,) in cursor.fetchall()]
-        return NamePage(tuple(names[: asked.limit]), len(names) > asked.limit)
-
-    def _changes(self, asked: ChangesAfter) -> ChangePage:
-        cursor = self._database.execute_sql(
-            "SELECT namespace, name, newest, revision FROM register WHERE revision > ? ORDER BY revision LIMIT ?",
-            (asked.revision, asked.limit + 1),
-        )
-        found = cursor.fetchall()
-        changes = tuple(Change(SecretId(namespace, name), rows.ballot_in(newest)) for namespace, name, newest, _ in found[: asked.limit])
-        revision = found[min(len(found), asked.limit) - 1][3] if found else asked.revision
-        return ChangePage(changes, revision, self._counter, len(found) > asked.limit)
-
     def _scrub_log(self) -> bool:
-        """Empty the write-ahead log, which may still hold what was just erased. False if readers kept it busy all the time."""
-        for _ in range(_CHECKPOINT_TRIES):
+        """Empty the write-ahead log, which may still hold what was just erased.
+
+        False if that failed, because a reader keeps the log busy or the disk refuses: then the next transaction tries again, and
+        no erasure is acknowledged until one succeeds.
+        """
+        try:
             busy, _log, _done = self._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not busy:
-                return True
-            time.sleep(0.005)
-        return False
+        except peewee.DatabaseError:
+            logger.exception("the write-ahead log cannot be emptied yet")
+            return False
+        return not busy
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

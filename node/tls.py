@@ -9,12 +9,31 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from model.identity import Identity, IdentityError, only_identity
 from node.config import Settings
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 logger = logging.getLogger(__name__)
+
+
+class DeadlineSocket(ssl.SSLSocket):
+    """A TLS socket whose reads all end by one deadline (on the monotonic clock), however slowly the other side drips."""
+
+    deadline: float | None = None
+
+    def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
+        """As ``ssl.SSLSocket.read``, which every other way of reading uses. Raises TimeoutError at the deadline."""
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline for reading has passed")
+            self.settimeout(left)
+        return super().read(len, buffer)
 
 
 class MutualContext:
@@ -47,6 +66,7 @@ class MutualContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(self._settings.certificate, self._settings.key)
+        context.sslsocket_class = DeadlineSocket
         return context
 
 

@@ -232,19 +232,37 @@ def answer(handler: http.server.BaseHTTPRequestHandler, status: int, body: bytes
     return True
 
 
-def write_tokens(path: Path) -> None:
-    """A tokens file in which TOKEN has the namespace default and TOKEN_OF_TWO has team-a and team-b."""
-    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+EVERYTHING = ("create", "read", "update", "delete", "history", "list", "status")
+
+
+def rule(kind: str, principal: str, namespaces: Sequence[str], paths: Sequence[str], capabilities: Sequence[str]) -> str:
+    """One rule of an access file; ``kind`` is allow or deny."""
+    listed = {"namespaces": namespaces, "paths": paths, "capabilities": capabilities}
+    lines = "".join(f"{key} = {list(values)!r}\n" for key, values in listed.items())
+    return f"[[principals.{principal}.{kind}]]\n{lines}"
+
+
+def token_entry(identifier: str, principal: str, secret: str = SECRET) -> str:
+    """One token of an access file."""
+    return f'[tokens.{identifier}]\ndigest = "{hashlib.sha256(secret.encode()).hexdigest()}"\nprincipal = "{principal}"\n'
+
+
+def write_access(path: Path, *more: str) -> None:
+    """An access file in which TOKEN may do everything in the namespace default, TOKEN_OF_TWO in team-a and team-b, the client ci in ci."""
     path.write_text(
-        f'[tokens.tester01]\ndigest = "{digest}"\nnamespaces = ["default"]\n'
-        f'[tokens.tester02]\ndigest = "{digest}"\nnamespaces = ["team-a", "team-b"]\n'
-        f'[clients."spiffe://{DOMAIN}/client/ci"]\nnamespaces = ["ci"]\n'
+        rule("allow", "tester", ["default"], ["**"], EVERYTHING)
+        + rule("allow", "of-two", ["team-a", "team-b"], ["**"], EVERYTHING)
+        + rule("allow", "ci", ["ci"], ["**"], EVERYTHING)
+        + token_entry("tester01", "tester")
+        + token_entry("tester02", "of-two")
+        + f'[clients."spiffe://{DOMAIN}/client/ci"]\nprincipal = "ci"\n'
+        + "".join(more)
     )
 
 
 def make_settings(folder: Path, **changes: object) -> Settings:
-    """Settings of a gateway in ``folder`` with a tokens file; its certificate's files are not made."""
-    write_tokens(folder / "tokens.toml")
+    """Settings of a gateway in ``folder`` with an access file; its certificate's files are not made. Its limits are out of the way."""
+    write_access(folder / "access.toml")
     settings = Settings(
         id="gateway-1",
         trust_domain=DOMAIN,
@@ -252,8 +270,12 @@ def make_settings(folder: Path, **changes: object) -> Settings:
         certificate=folder / "gateway.pem",
         key=folder / "gateway.key",
         ca=folder / "ca.pem",
-        tokens=folder / "tokens.toml",
+        access=folder / "access.toml",
+        audit=folder / "audit.jsonl",
         threshold=3,
         nodes={f"node-{i}": f"https://127.0.0.1:{i}" for i in range(1, 6)},
+        principal_requests_per_second=1_000_000,
+        source_requests_per_second=1_000_000,
+        bad_credentials_per_minute=1_000_000,
     )
     return msgspec.structs.replace(settings, **changes)

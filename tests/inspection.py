@@ -51,7 +51,10 @@ def _true_bases(headers: dict[Ballot, Header], truth: dict[Ballot, Header]) -> N
 def _true_marks(cluster: Cluster, secret: SecretId, truth: dict[Ballot, Header]) -> None:
     for node in cluster.nodes.values():
         register = node.registers.get(secret)
-        for held in register.records if register is not None else ():
+        if register is None:
+            continue
+        for held in register.records:
+            assert held.header.tag >= register.erased, f"{node.name} holds {held.header.tag}, which it has erased"
             assert not held.chosen or held.header.tag in truth, f"{node.name} marks {held.header.tag}, which was not chosen"
 
 

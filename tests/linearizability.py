@@ -138,9 +138,13 @@ def _written(state: State, call: Call, operation: Create | Update | Delete, gaps
     shown: tuple[Version | None, ...] = result.versions if result is not None else (None,) * len(news)
     if any(version is not None and version.valid_from < operation.now for version in shown):
         return
+    expected = operation.expected_version if isinstance(operation, Update) else None
+    number = None if expected is None else expected + 1  # SEM-9: with If-Match none stands upon a doubt
+    if number is not None and any(version is not None and version.version != number for version in shown):
+        return
     added = range(len(state.entries), len(state.entries) + len(news))
     entries = state.entries + tuple(
-        Entry(new.value, version and version.version, version and version.valid_from, result is None)
+        Entry(new.value, version.version if version is not None else number, version and version.valid_from, result is None)
         for new, version in zip(news, shown, strict=True)
     )
     after = replace(state, entries=entries, keys=keys(tuple(added)))
@@ -209,7 +213,7 @@ def _in_order(state: State, versions: tuple[int, ...], gaps: int) -> bool:
         entry = state.entries[index]
         number += 1
         if entry.version is not None:
-            if entry.version < number:
+            if entry.version < number or (index == versions[0] and entry.version != 1):
                 return False
             gaps -= entry.version - number
             number = entry.version

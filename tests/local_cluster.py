@@ -6,6 +6,7 @@ Time is virtual and everything that chance decides comes from one seed, so a fai
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import random
 import shutil
@@ -19,16 +20,19 @@ from vault_machine import Cluster
 
 from model.message import (
     Addressed,
+    ChangePage,
     ChangesAfter,
     Exchange,
     NamesAfter,
     Query,
+    Snapshot,
     Vote,
     decode_exchange,
     decode_replies,
     encode,
 )
-from model.operation import Create, Delete, Failed, NodeStatus, Operation, Result, Status, Update
+from model.operation import Create, Delete, Failed, NodeStatus, Operation, Result, SecretId, Status, Update
+from model.record import Ballot
 from node.api import answer
 from node.config import Settings
 from node.coordinator import Coordinator
@@ -205,11 +209,13 @@ class Process:
         self.alive = True
         self.doom: int | None = None
         clock = cluster.network.clock
-        self.store = Store.open(settings.database, settings.id, clock)
+        self.store = cluster.open_store(settings)
         self.repairer = Repairer(settings, self.store, clock)
         peers = LocalPeers(cluster, self)
         mailbox = cluster.network.mailbox
-        self.coordinator = Coordinator(settings, self.store, peers, self.repairer.notice, mailbox=mailbox, clock=clock)
+        self.coordinator = Coordinator(
+            settings, self.store, peers, self.repairer.notice, mailbox=mailbox, clock=clock, randomness=cluster.randomness
+        )
 
     def live_on(self) -> None:
         """Raises Died when this process's hour has come."""
@@ -232,6 +238,7 @@ class LocalCluster(Cluster):
     def __init__(self, share_count: int = 5, threshold: int = 3, *, write_quorum: int = 0, seed: int = 0) -> None:
         self.nodes = tuple(f"node-{number}" for number in range(1, share_count + 1))
         self.network = Network(seed)
+        self.randomness = random.Random(seed)
         self.folder = Path(tempfile.mkdtemp(prefix="kofn-", dir=MEMORY if MEMORY.is_dir() else None))
         urls = {node: f"https://{node}.invalid:1" for node in self.nodes}
         self.settings = {
@@ -250,9 +257,15 @@ class LocalCluster(Cluster):
             for node in self.nodes
         }
         self.processes: dict[str, Process] = {}
+        self.stuck: set[SecretId] = set()
+        self.disk_was_lost = False
         for node, settings in self.settings.items():
             Store.found(settings.database, node, self.network.clock).close()
             self.restart(node)
+
+    def open_store(self, settings: Settings) -> Store:
+        """What a node that starts opens."""
+        return Store.open(settings.database, settings.id, self.network.clock)
 
     def perform(self, operation: Operation) -> Result | None:
         """As a gateway does it: at any node, at the next where one certainly did nothing, and again while it is told so."""
@@ -309,6 +322,7 @@ class LocalCluster(Cluster):
     def lose_disk(self, node: str) -> None:
         """The node crashes, and its files are gone."""
         self.crash(node)
+        self.disk_was_lost = True
         for path in self.files(node):
             path.unlink()
 
@@ -328,10 +342,8 @@ class LocalCluster(Cluster):
 
     def turn(self, node: str) -> None:
         """The node's caretaker does what there is to do now."""
-        try:
+        with contextlib.suppress(Died):
             self.processes[node].repairer.turn(self.processes[node].coordinator)
-        except Died:
-            pass
 
     def lose_messages(self, share: float, seed: int) -> None:
         self.network.loss = share
@@ -342,20 +354,27 @@ class LocalCluster(Cluster):
         self.network.cut.add((sender, receiver))
 
     def settle(self) -> None:
-        """Faults end, nodes start, caretakers take turns; raises AssertionError if that does not bring the cluster to rest."""
+        """Faults end, nodes start, caretakers take turns; raises AssertionError if that does not bring the cluster to rest.
+
+        Where a disk was lost, a write that was cut off half-way may stay in doubt: the lost node may have held the share that makes k.
+        Such secrets are ``stuck`` until the next write.
+        """
+        self.stuck.clear()
         self.network.loss = 0.0
         self.network.cut.clear()
         for process in list(self.processes.values()):
             process.doom = None
             if not process.alive:
                 self.restart(process.id)
-        for _ in range(REST_ROUNDS):
+        for number in range(REST_ROUNDS):
             self.network.let_pass(61.0)
             for node in self.nodes:
                 self.turn(node)
             if self.at_rest():
                 self.network.let_pass(61.0)
                 return
+            if self.disk_was_lost and number > REST_ROUNDS // 2:
+                self.stuck = {secret for node in self.nodes for secret in self.processes[node].store.unfinished(2**62, 100)}
         raise AssertionError(f"not at rest: {self.unrest()}")
 
     def at_rest(self) -> bool:
@@ -368,8 +387,34 @@ class LocalCluster(Cluster):
             f"{node}: {secret.namespace}/{secret.name} is unfinished"
             for node in self.nodes
             for secret in self.processes[node].store.unfinished(2**62, 100)
+            if secret not in self.stuck
         ]
-        return left
+        return left or self.lacking()
+
+    def lacking(self) -> list[str]:
+        """Which nodes lack what others hold, in words: a record or a sound share of it."""
+        held = {node: self.holdings(node) for node in self.nodes}
+        everything = {key for holdings in held.values() for key in holdings}
+        return [
+            f"{node}: {secret.namespace}/{secret.name} lacks {'record' if (secret, tag) not in holdings else 'share'} {tag}"
+            for node, holdings in held.items()
+            for secret, tag in sorted(everything)
+            if not holdings.get((secret, tag), False) and secret not in self.stuck
+        ]
+
+    def holdings(self, node: str) -> dict[tuple[SecretId, Ballot], bool]:
+        """Every record that a node holds, and whether it has a sound share of it, if one is needed."""
+        store = self.processes[node].store
+        (page,) = store.apply([Addressed(SecretId("", ""), ChangesAfter(0, 2**31))])
+        assert isinstance(page, ChangePage)
+        asked = [Addressed(change.secret, Query(shares=True, lineage=True)) for change in page.changes]
+        held = {}
+        for addressed, snapshot in zip(asked, store.apply(asked), strict=True):
+            assert isinstance(snapshot, Snapshot)
+            for view in snapshot.views:
+                assert view.header is not None
+                held[addressed.secret, view.tag] = view.share is not None or not view.header.needs_shares
+        return held
 
     def status(self, node: str) -> NodeStatus:
         result = self.perform_at(node, Status())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from http_vault import Api
 
 from cli import processes, theft
 from cli.local_plan import Layout
+from model.grants import CAPABILITIES
 from model.operation import SecretId
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +40,8 @@ class RealCluster:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._layout = Layout(directory)
-        self.api: Api
+        self._down: set[str] = set()
+        self._asleep: set[str] = set()
 
     def __enter__(self) -> RealCluster:
         try:
@@ -54,7 +57,9 @@ class RealCluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            self.kofn("local", "stop")
+            if kind is None:
+                self.wake(*tuple(self._asleep))
+                self.stop()
         finally:
             self._reap()
 
@@ -70,32 +75,46 @@ class RealCluster:
         return result
 
     def start(self) -> None:
-        """Start whatever does not run."""
+        """Start whatever does not run, and return when all are ready."""
         self.kofn("local", "start", "--port", "0", "--detach", "--json")
+        self._down.clear()
 
     def stop(self) -> None:
         self.kofn("local", "stop")
 
+    def restart(self, server: str) -> None:
+        self.kofn("local", "restart", server)
+        self._down.discard(server)
+
     def kill(self, *servers: str) -> None:
-        """kill -9."""
+        """kill -9, as ``kofn local kill`` does it but without the time that a command takes to begin. Returns when they are gone."""
         for server in servers:
-            self.kofn("local", "kill", server)
+            processes.kill(self._server(server))
+            self._down.add(server)
 
     def pause(self, *servers: str) -> None:
+        """SIGSTOP."""
         for server in servers:
-            self.kofn("local", "kill", server, "--signal", "STOP")
+            assert self.pause_if_running(server), f"{server} does not run"
+
+    def pause_if_running(self, server: str) -> bool:
+        """SIGSTOP; whether there was anything to stop."""
+        running = processes.send(self._server(server), signal.SIGSTOP)
+        if running:
+            self._asleep.add(server)
+        return running
 
     def wake(self, *servers: str) -> None:
+        """SIGCONT."""
         for server in servers:
-            self.kofn("local", "kill", server, "--signal", "CONT")
+            processes.send(self._server(server), signal.SIGCONT)
+            self._asleep.discard(server)
 
-    def restart(self, *servers: str) -> None:
-        for server in servers:
-            self.kofn("local", "restart", server)
-
-    def signal(self, server: str, number: int) -> None:
-        """As ``kofn local kill``, without the half second that a command takes to begin."""
-        processes.send(self._server(server), processes.signal.Signals(number))
+    def heal(self) -> None:
+        """Wake what sleeps, start what is down."""
+        self.wake(*tuple(self._asleep))
+        if self._down:
+            self.start()
 
     def database(self, node: str) -> Path:
         return self._layout.database(node)
@@ -138,10 +157,12 @@ class RealCluster:
             path.unlink()
 
     def add_token(self, identifier: str, secret_digest: str, namespaces: Iterable[str]) -> None:
-        """Let the gateway know another token by its digest (hex); it reads the file again when that changes."""
-        listed = ", ".join(f'"{namespace}"' for namespace in namespaces)
-        path = self._layout.gateway.directory / "tokens.toml"
-        path.write_text(f'{path.read_text()}\n[tokens.{identifier}]\ndigest = "{secret_digest}"\nnamespaces = [{listed}]\n')
+        """Let the gateway know another token by its digest (hex), with every capability; it reads the file again when that changes."""
+        path, listed = self._layout.access_file, ", ".join(f'"{namespace}"' for namespace in namespaces)
+        capabilities = ", ".join(f'"{capability}"' for capability in CAPABILITIES)
+        rule = f'namespaces = [{listed}]\npaths = ["**"]\ncapabilities = [{capabilities}]\n'
+        token = f'[tokens.{identifier}]\ndigest = "{secret_digest}"\nprincipal = "{identifier}"\n'
+        path.write_text(f"{path.read_text()}\n[[principals.{identifier}.allow]]\n{rule}{token}")
 
     def _server(self, identifier: str) -> processes.Server:
         return self._layout.gateway if identifier == "gateway" else self._layout.node(identifier)

@@ -18,7 +18,7 @@ from model import participant
 from model import proposal as proposals
 from model import reading as readings
 from model.machine import Event, Heard, PatienceOver, Send, TimeUp
-from model.message import Accepted, Confirm, Message, Release, Reply, Void, Write
+from model.message import Accepted, Confirm, Message, Release, Repair, Reply, Void, Write
 from model.operation import Create, Delete, Failed, History, Operation, Read, Result, SecretId, Update
 from model.proposal import Intent, Proposal, Seat
 from model.quorum import Quorum
@@ -32,9 +32,10 @@ ONE_WAY = (Confirm, Release, Void)
 
 @dataclass(frozen=True)
 class Faults:
-    """How often things go wrong: each a probability, per message or per step."""
+    """How often things go wrong: each a probability, per message or per step. ``torn``: how many more of the writes are lost."""
 
     lose: float = 0.0
+    torn: float = 0.0
     double: float = 0.0
     late: float = 0.0
     crash: float = 0.0
@@ -44,7 +45,7 @@ class Faults:
 
     @property
     def harmless(self) -> bool:
-        return self.lose == self.late == self.crash == self.time_up == 0
+        return self.lose == self.torn == self.late == self.crash == self.time_up == 0
 
 
 @dataclass(frozen=True)
@@ -310,11 +311,11 @@ class Cluster:
             self.touched[secret] = None
             if isinstance(message, Write):
                 self.headers.setdefault(secret, {})[message.header.tag] = message.header
-            chance = self.random.random()
-            if chance < self.faults.lose:
+            lost = self.faults.lose + (self.faults.torn if isinstance(message, Write) else 0)
+            if self.random.random() < lost:
                 self.parcels.append(Parcel(node, node.boot, post, back=True))
                 continue
-            late = self.random.random() < self.faults.late
+            late = self.random.random() < self.faults.late * (4 if isinstance(message, Repair) else 1)
             if late:
                 self.parcels.append(Parcel(node, node.boot, post, back=True))
             self.parcels.append(Parcel(node, node.boot, post, heard=late))
@@ -329,7 +330,7 @@ class Cluster:
                 self._step(sender, post.task, Heard(post.send, parcel.reply))
             return
         node = self.nodes[post.send.node]
-        if parcel.heard and not self.faults.harmless and len(self.parcels) > 3 and self.random.random() < 0.8:  # late: after most of what was sent later
+        if parcel.heard and not self.faults.harmless and len(self.parcels) > 3 and self.random.random() < 0.9:  # late: after most of what was sent later
             self.parcels.append(parcel)
             return
         if not node.up:

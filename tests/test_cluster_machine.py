@@ -13,7 +13,8 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from local_cluster import LocalCluster
 from vault_machine import VaultMachine
 
-from model.operation import Operation, Result
+from model.operation import Create, Delete, History, List, Operation, Read, Result, Update
+from model.secret import named
 
 EXAMPLES = int(os.environ.get("KOFN_CLUSTER_EXAMPLES", "40"))
 
@@ -26,7 +27,14 @@ class ClusterMachine(VaultMachine):
         return self.local
 
     def ask(self, operation: Operation) -> Result | None:
+        touched = {operation.secret} if isinstance(operation, Read | History | Delete) else set()
+        if isinstance(operation, Create | Update):
+            touched = set(named(operation))
+        healthy = self.healthy
+        if touched & self.local.stuck or (isinstance(operation, List) and self.local.stuck):
+            self.healthy = False
         result = super().ask(operation)
+        self.healthy = healthy
         self.crashed = {node for node in self.local.nodes if not self.local.up(node)}
         return result
 
@@ -62,6 +70,7 @@ class ClusterMachine(VaultMachine):
     @rule(node=st.sampled_from([f"node-{number}" for number in range(1, 6)]))
     def lose_disk(self, node: str) -> None:
         """At rest every version is on all n nodes, so that one lost disk loses nothing, whatever else happens until it is back."""
+        self.heal()
         self.healthy = False
         self.local.lose_disk(node)
         self.local.restart(node)

@@ -18,7 +18,8 @@ bind = "127.0.0.1:8200"
 certificate = "cert.pem"
 key = "key.pem"
 ca = "../ca.pem"
-tokens = "/etc/kofn/tokens.toml"
+access = "/etc/kofn/access.toml"
+audit = "audit.jsonl"
 threshold = 2
 [nodes]
 node-1 = "https://127.0.0.1:8201"
@@ -37,7 +38,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = load(write(tmp_path, GOOD))
     assert settings.certificate == tmp_path / "cert.pem"
     assert settings.ca.resolve() == tmp_path.parent / "ca.pem"
-    assert settings.tokens == Path("/etc/kofn/tokens.toml")
+    assert settings.access == Path("/etc/kofn/access.toml")
+    assert settings.audit == tmp_path / "audit.jsonl"
     assert (settings.quorum().read, settings.quorum().write, settings.quorum().share_count) == (2, 2, 3)
 
 

@@ -32,7 +32,7 @@ class Gateway:
         config = folder / "gateway.toml"
         config.write_text(
             f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\nthreshold = 2\nthreads = 4\n'
-            'certificate = "gateway.pem"\nkey = "gateway.key"\nca = "ca.pem"\ntokens = "tokens.toml"\n'
+            'certificate = "gateway.pem"\nkey = "gateway.key"\nca = "ca.pem"\naccess = "access.toml"\naudit = "audit.jsonl"\n'
             f'[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'
         )
         self.log = folder / "log"

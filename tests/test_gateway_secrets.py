@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from gateway_fakes import TOKEN, TOKEN_OF_TWO, FakeVault, make_settings, write_tokens
+from gateway_fakes import TOKEN, TOKEN_OF_TWO, FakeVault, make_settings, write_access
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
@@ -425,16 +425,16 @@ def test_every_kind_of_wrong_credentials_gets_the_same_answer(client: FlaskClien
 
 def test_a_revoked_token_is_refused_from_the_next_request_on(client: FlaskClient, folder: Path) -> None:
     assert client.get(SECRETS, headers=AUTH).status_code == 200
-    (folder / "tokens.toml").write_text("")
+    (folder / "access.toml").write_text("")
     assert code(client.get(SECRETS, headers=AUTH)) == (401, "unauthenticated")
-    write_tokens(folder / "tokens.toml")
+    write_access(folder / "access.toml")
     assert client.get(SECRETS, headers=AUTH).status_code == 200
 
 
-def test_a_tokens_file_that_cannot_be_used_leaves_the_last_one_in_force(client: FlaskClient, folder: Path) -> None:
-    (folder / "tokens.toml").write_text("[tokens.tester01")
+def test_an_access_file_that_cannot_be_used_leaves_the_last_one_in_force(client: FlaskClient, folder: Path) -> None:
+    (folder / "access.toml").write_text("[tokens.tester01")
     assert client.get(SECRETS, headers=AUTH).status_code == 200
-    (folder / "tokens.toml").write_text('[tokens.tester01]\ndigest = "short"\nnamespaces = ["default"]\n')
+    (folder / "access.toml").write_text('[tokens.tester01]\ndigest = "short"\nnamespaces = ["default"]\n')
     assert client.get(SECRETS, headers=AUTH).status_code == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from fake_cluster import FakeCluster
@@ -35,6 +36,7 @@ from model.operation import (
 )
 from model.record import RETRY_KEPT_US
 from model.vault import SHOWN_WORLDS, Contradiction, Vault
+from model.world import distinct
 
 DB, KEY, OTHER = SecretId("default", "db"), SecretId("default", "key"), SecretId("other", "db")
 ABSENT = Failed("secret_not_found", names=("db",))
@@ -192,6 +194,15 @@ def test_an_unknown_group_is_there_whole_or_not_at_all() -> None:
     judged((Read(DB), Found(Version(1, 12), b"2", "utf-8")), vault=seen)
     overtaken = judged((Read(KEY), Failed("secret_not_found")), (Create((new(b"x", KEY),), 20), Written((Version(1, 20),))), vault=vault)
     contradicts(overtaken, Read(DB), Found(Version(1, 12), b"2", "utf-8"))
+
+
+def test_alternatives_that_differ_only_in_what_may_still_happen_are_one() -> None:
+    """Two creates of unknown outcome: whichever is undone by the delete, the other may follow or not."""
+    unknown = Create((new(b"one"),), 0)
+    vault = judged((unknown, None), (unknown, None), (Delete(DB, 50), Deleted()))
+    assert [len(world.pending) for world in vault.worlds[DB]] == [1, 1]
+    some, other = vault.worlds[DB]
+    assert distinct([some, other, replace(some, pending=frozenset())]) == {some, other}
 
 
 def test_a_group_ties_its_secrets_only_while_it_is_open() -> None:

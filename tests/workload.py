@@ -30,6 +30,7 @@ class Shape:
     secrets: int
     faults: Faults
     lease_ms: int
+    mix: tuple[int, ...]
 
 
 class Client:
@@ -147,6 +148,7 @@ class Run:
                 call.returned, call.result = self.cluster.steps, results[0]
                 self.calls.append(call)
                 return results[0]
+            self.cluster.now_ms += 200  # leases of the dead run out
             self.sweep(operation)
         raise AssertionError(f"{operation} stays {results[0]} with every node up")
 
@@ -163,7 +165,7 @@ class Run:
         chance, secret = self.random.random, self.random.choice(self.secrets)
         self.serial += 1
         value = b"value %d" % self.serial
-        kind = self.random.choices(("create", "group", "update", "delete", "read", "at", "history"), (20, 10, 25, 12, 22, 6, 8))[0]
+        kind = self.random.choices(KINDS, self.shape.mix)[0]
         retry = Retry(sha256(value).digest(), kind.encode()) if chance() < 0.6 else None
         match kind:
             case "group" if len(self.secrets) > 1:
@@ -183,6 +185,8 @@ class Run:
                 return History(secret)
 
 
+KINDS = ("create", "group", "update", "delete", "read", "at", "history")
+MIXES = ((20, 10, 25, 12, 22, 6, 8), (10, 3, 50, 3, 10, 5, 20), (30, 2, 20, 25, 12, 2, 2))
 CLUSTERS = ((3, 2), (3, 2), (3, 3), (4, 2), (4, 3), (5, 2), (5, 3), (5, 3), (5, 4))
 FAULTS = (
     Faults(upkeep=0.005, impatient=0.005),
@@ -191,6 +195,9 @@ FAULTS = (
     Faults(lose=0.15, late=0.1, upkeep=0.02, impatient=0.05, time_up=0.01),
     Faults(crash=0.02, upkeep=0.01, impatient=0.02, time_up=0.003),
     Faults(lose=0.05, double=0.03, late=0.15, crash=0.03, impatient=0.05, time_up=0.01, upkeep=0.03),
+    Faults(torn=0.4, late=0.05, impatient=0.05, time_up=0.003, upkeep=0.005),
+    Faults(torn=0.6, lose=0.02, late=0.1, crash=0.01, impatient=0.1, time_up=0.01, upkeep=0.01),
+    Faults(torn=0.4, late=0.2, impatient=0.05, time_up=0.003, upkeep=0.1),
     Faults(late=0.3, crash=0.05, impatient=0.1, time_up=0.02, upkeep=0.05),
 )
 
@@ -202,7 +209,7 @@ def shape_of(seed: int) -> Shape:
     clients = chance.randrange(2, 5)
     operations, secrets, faults = chance.randrange(clients, 9), chance.randrange(1, 3), chance.choice(FAULTS)
     lease_ms = 10_000 if faults.harmless else chance.choice((20, 200, 2000))
-    return Shape(share_count, threshold, clients, operations, secrets, faults, lease_ms)
+    return Shape(share_count, threshold, clients, operations, secrets, faults, lease_ms, chance.choice(MIXES))
 
 
 def run(seed: int) -> None:

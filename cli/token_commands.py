@@ -1,0 +1,72 @@
+"""``kofn token``: bearer tokens in the gateway's access file. A gateway sees each change with its next request."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from cli import files
+from cli.access_file import AccessFile, known_as, new_token
+from cli.failure import Exit, Failure
+from cli.local_plan import Layout
+from cli.settings import local_data
+
+_access = click.option(
+    "--access",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The gateway's access file.  [default: the local cluster's]",
+)
+
+
+@click.group()
+def token() -> None:
+    """Bearer tokens: who has one is its principal. The gateway's access file keeps digests only."""
+
+
+@token.command()
+@_access
+@click.argument("principal")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A new file for the token, mode 0600.  [default: stdout]")
+def issue(access: Path | None, principal: str, out: Path | None) -> None:
+    """Make a token for PRINCIPAL, who must be in the access file, and print it: this once, it is stored nowhere."""
+    secret = new_token()
+    if out is not None and out.exists():
+        raise Failure(f"{out} exists already", "choose a place for a new file", Exit.CONFLICT)
+    if out is None:
+        _add(access, secret, principal)
+        click.echo(secret)
+        if sys.stdout.isatty():
+            click.echo("kofn: whoever sees this screen can use the token; --out writes it to a file instead", err=True)
+        return
+    with files.replacing(out) as file:
+        file.write(f"{secret}\n".encode("ascii"))
+        _add(access, secret, principal)
+
+
+@token.command()
+@_access
+@click.argument("identifier", metavar="ID")
+def revoke(access: Path | None, identifier: str) -> None:
+    """Refuse the token ID from the next request on. ID is the part of a token between its first two underscores."""
+    _file(access).remove(identifier)
+    click.echo(f"revoked {identifier}", err=True)
+
+
+@token.command(name="list")
+@_access
+def list_tokens(access: Path | None) -> None:
+    """Print every token's id and principal, separated by a tab, sorted."""
+    for identifier, known in sorted(_file(access).tokens().items()):
+        click.echo(f"{identifier}\t{known.principal}")
+
+
+def _add(access: Path | None, secret: str, principal: str) -> None:
+    identifier, known = known_as(secret, principal)
+    _file(access).add(identifier, known)
+
+
+def _file(access: Path | None) -> AccessFile:
+    return AccessFile(Layout(local_data(os.environ).absolute()).access_file if access is None else access)

@@ -1,0 +1,506 @@
+"""Could the answers about one secret have come from one vault that does one thing at a time? For histories of many thousand calls.
+
+The search is Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried ("Testing for
+linearizability", 2017). What keeps it fast is that answers say much here:
+
+- values are unique and times rise with every write (SEM-13), so the versions that anybody saw have one known order, the *slots*;
+- whatever changes nothing is absorbed as soon as it fits: taking it earlier never spoils what follows;
+- all attempts with one idempotency key are one write (SEM-21), which happened between the first question and the first success;
+- unknown writes that nobody saw are alike, but for their kind; they are tried only where something else waits for them.
+
+So little is left to try: where deletes go, and which unknown writes happened unseen. It errs on the side of the vault where the number of a
+version that nobody saw would matter. ``linearizability`` is the slow twin, for several secrets at once.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from linearizability import Call
+
+from model.operation import Create, Delete, Deleted, Failed, Found, History, Read, Result, Update, Version, Versions, Written
+from model.secret import Write
+
+FOREVER = 2**63
+MOST_STATES = 2_000_000
+
+
+class Violation(Exception):
+    """No order of the calls explains their answers. The text holds no value."""
+
+
+class Undecided(Exception):
+    """The search was given up after ``MOST_STATES`` states."""
+
+
+@dataclass(eq=False)
+class Effect:
+    """One write, whatever the number of attempts. It happened after ``first``; where an attempt succeeded it is ``sure``, and was
+    before ``last``. ``written`` is the version that it made, as far as anybody saw it; ``refusals`` are attempts that were refused."""
+
+    number: int
+    write: Write
+    first: int = FOREVER
+    last: int = FOREVER
+    written: Version | None = None
+    sure: bool = False
+    refusals: list[Call] = field(default_factory=list)
+
+    @property
+    def value(self) -> bytes | None:
+        match self.write:
+            case Create(secrets=(new,)) | Update(secret=new):
+                return new.value
+            case _:
+                return None
+
+    @property
+    def expected(self) -> int | None:
+        return self.write.expected_version if isinstance(self.write, Update) else None
+
+
+@dataclass(eq=False)
+class Slot:
+    """A version that somebody saw, at its place among all of them. ``effect`` is None where nobody saw its value."""
+
+    time: int
+    version: int | None = None
+    effect: Effect | None = None
+    shown: int = FOREVER
+
+
+class State(NamedTuple):
+    """``next`` slots have happened, the secret's oldest version is slot ``start``. ``unseen``: before which slots versions lie that
+    nobody saw. ``skipped`` version numbers were left out so far. ``used`` are the effects without a slot that happened."""
+
+    next: int = 0
+    live: bool = False
+    start: int = 0
+    unseen: tuple[int, ...] = ()
+    skipped: int = 0
+    used: frozenset[int] = frozenset()
+
+
+@dataclass(eq=False)
+class Item:
+    """What must find its place: a slot, a delete, or (``fits``) an answer that changes nothing. ``live``: what it needs the secret to be."""
+
+    call: str
+    invoked: int
+    returned: int
+    live: bool
+    fits: Callable[[State], bool] | None = None
+    slot: int | None = None
+    delete: Effect | None = None
+    mismatch: int | None = None
+
+
+def check(calls: Sequence[Call]) -> int:
+    """How many states were looked at. Raises Violation, Undecided; ValueError for a history that is not of one secret with unique values."""
+    return Checker(calls).search()
+
+
+class Checker:
+    """One history: what is known before the search, then the search."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.effects: list[Effect] = []
+        self.items: list[Item] = []
+        self.late: list[tuple[Effect, Call]] = []
+        self.doubtful: list[int] = []
+        self._gather([call for call in calls if isinstance(call.operation, Create | Update | Delete)])
+        shows = [call for call in calls if isinstance(call.operation, Read | History) and call.result is not None]
+        self.slots = self._order(shows)
+        self.times = [slot.time for slot in self.slots]
+        self.places: dict[int, list[int]] = {}
+        for place, slot in enumerate(self.slots):
+            if slot.version is not None:
+                self.places.setdefault(slot.version, []).append(place)
+        self.unseen = [effect for effect in self.effects if effect.written is None and not effect.sure and effect.first < FOREVER]
+        self.spent = [0]
+        for slot in self.slots:
+            self.spent.append(self.spent[-1] + (slot.version != 1 and (slot.effect is None or not slot.effect.sure)))
+        self._items(shows)
+        self.items.sort(key=lambda item: item.invoked)
+
+    # What is known beforehand
+
+    def _gather(self, writes: Sequence[Call]) -> None:
+        """Attempts become effects."""
+        by_key: dict[bytes, Effect] = {}
+        values: set[bytes] = set()
+        for call in sorted(writes, key=lambda call: call.invoked):
+            write = call.operation
+            assert isinstance(write, Write)
+            key = write.retry.key if write.retry is not None else None
+            effect = by_key.get(key) if key is not None else None
+            if effect is not None and not _same(effect.write, write):
+                if effect.last > call.invoked:
+                    raise ValueError("a key was used for something else before its first outcome was known")
+                if call.result is not None:
+                    self.late.append((effect, call))
+                continue
+            if effect is None:
+                effect = Effect(len(self.effects), write)
+                self.effects.append(effect)
+                if effect.value is not None and effect.value in values:
+                    raise ValueError("two writes of the same value")
+                values.update([] if effect.value is None else [effect.value])
+                if key is not None:
+                    by_key[key] = effect
+            self._attempt(effect, call)
+        self.doubtful.sort()
+
+    def _attempt(self, effect: Effect, call: Call) -> None:
+        result = call.result
+        if call.returned is None or result is None:
+            if isinstance(effect.write, Update):
+                self.doubtful.append(call.invoked)
+            effect.first = min(effect.first, call.invoked)
+            return
+        match result:
+            case Failed():
+                effect.refusals.append(call)
+                return
+            case Written(versions=(version,)) if not isinstance(effect.write, Delete):
+                if effect.written not in (None, version):
+                    raise Violation(f"{_tell(call)}: another outcome than the first one of its key")
+                effect.written = version
+                if version.valid_to is not None or (version.version == 1) != isinstance(effect.write, Create):
+                    raise Violation(f"{_tell(call)}: impossible for this request")
+                if effect.expected is not None and version.version != effect.expected + 1:
+                    raise Violation(f"{_tell(call)}: not the number after that of If-Match")
+            case Deleted() if isinstance(effect.write, Delete):
+                pass
+            case _:
+                raise Violation(f"{_tell(call)}: an answer to something else")
+        effect.sure = True
+        effect.first = min(effect.first, call.invoked)
+        effect.last = min(effect.last, call.returned)
+
+    def _order(self, shows: Sequence[Call]) -> list[Slot]:
+        """Every version that an answer showed, by its time."""
+        slots: dict[int, Slot] = {}
+        owners = {effect.value: effect for effect in self.effects if effect.value is not None}
+
+        def show(call: str, returned: int, time: int, version: int | None, effect: Effect | None) -> None:
+            slot = slots.setdefault(time, Slot(time))
+            if version is not None:
+                if slot.version not in (None, version):
+                    raise Violation(f"{call}: another version has the same time")
+                slot.version = version
+            if effect is not None:
+                known = effect.written or Version(version or 0, time)
+                if slot.effect not in (None, effect) or (known.version, known.valid_from) != (version, time):
+                    raise Violation(f"{call}: the version, time and value do not belong together")
+                if (version == 1) != isinstance(effect.write, Create) or (effect.expected is not None and version != effect.expected + 1):
+                    raise Violation(f"{call}: a number that this write cannot have got")
+                slot.effect, effect.written = effect, known
+            slot.shown = min(slot.shown, returned)
+
+        for effect in self.effects:
+            if effect.written is not None:
+                show(_tell_write(effect.write), effect.last, effect.written.valid_from, effect.written.version, effect)
+        for call in shows:
+            assert call.returned is not None
+            for version in _shown(call.result):
+                owner = None
+                if isinstance(call.result, Found) and call.result.value is not None:
+                    owner = owners.get(call.result.value)
+                    if owner is None:
+                        raise Violation(f"{_tell(call)}: a value that nobody wrote")
+                show(_tell(call), call.returned, version.valid_from, version.version, owner)
+                if version.valid_to is not None:
+                    show(_tell(call), call.returned, version.valid_to, None, None)
+        return [slots[time] for time in sorted(slots)]
+
+    def _items(self, shows: Sequence[Call]) -> None:
+        for place, slot in enumerate(self.slots):
+            effect, create = slot.effect, slot.version == 1
+            candidates = [effect.first] if effect is not None else [each.first for each in self.unseen if _kind(each, create)]
+            if not candidates:
+                raise Violation(f"version {slot.version} at {slot.time}: nobody wrote it")
+            deadline = min(slot.shown, effect.last if effect is not None else FOREVER)
+            what = f"slot {place}: version {slot.version} at {slot.time}"
+            self.items.append(Item(what, min(candidates), deadline, not create, slot=place))
+        for effect in self.effects:
+            if effect.sure and isinstance(effect.write, Delete):
+                self.items.append(Item(_tell_write(effect.write), effect.first, effect.last, True, delete=effect))
+            for call in effect.refusals:
+                self._refused(effect, call)
+        for effect, call in self.late:
+            self._reused(effect, call)
+        for call in shows:
+            self._read(call)
+
+    def _add(self, call: Call, live: bool, fits: Callable[[State], bool], mismatch: int | None = None) -> None:
+        assert call.returned is not None
+        self.items.append(Item(_tell(call), call.invoked, call.returned, live, fits, mismatch=mismatch))
+
+    def _refused(self, effect: Effect, call: Call) -> None:
+        """A refusal says what the secret is, and that no attempt of this write has happened yet (SEM-5, SEM-21)."""
+        code = call.result.code if isinstance(call.result, Failed) else ""
+        expected = effect.expected
+        match effect.write, code:
+            case (Create(), "secret_exists"):
+                self._add(call, True, lambda state: state.live and not self._happened(effect, state))
+            case (Update() | Delete(), "secret_not_found"):
+                self._add(call, False, lambda state: not state.live and not self._happened(effect, state))
+            case (Update(), "version_mismatch") if expected is not None:
+                fits = lambda state: self._mismatches(state, expected) and not self._happened(effect, state)  # noqa: E731
+                self._add(call, True, fits, mismatch=expected)
+            case _:
+                raise Violation(f"{_tell(call)}: impossible for this request")
+
+    def _reused(self, effect: Effect, call: Call) -> None:
+        """The key of a write that happened, with another request or value: refused, or, once the value is gone, the first outcome."""
+        first, other = effect.write, call.operation
+        assert isinstance(other, Write)
+        assert first.retry is not None
+        assert other.retry is not None
+        alike = first.retry.request == other.retry.request
+        if isinstance(call.result, Failed) and call.result.code == "idempotency_key_reused":
+            if alike:
+                self._add(call, True, lambda state: self._kept(effect, state))
+        elif not (alike and call.result == Written((effect.written,) if effect.written is not None else ())):
+            raise Violation(f"{_tell(call)}: its key belongs to another request")
+        else:
+            self._add(call, False, lambda state: self._happened(effect, state) and not self._kept(effect, state))
+
+    def _read(self, call: Call) -> None:
+        asked, result = call.operation, call.result
+        match asked, result:
+            case (_, Failed(code="secret_not_found")):
+                self._add(call, False, lambda state: not state.live)
+            case (Read(version=int() as wanted), Failed(code="version_not_found")):
+                self._add(call, True, lambda state: state.live and not self._has(state, wanted))
+            case (Read(at=int() as at), Failed(code="version_not_found")):
+                self._add(call, True, lambda state: state.live and (state.start in state.unseen or at < self.times[state.start]))
+            case (Read(), Found(version=shown)):
+                if asked.version not in (None, shown.version):
+                    raise Violation(f"{_tell(call)}: another version")
+                if asked.at is not None and not shown.valid_from <= asked.at < (shown.valid_to or FOREVER):
+                    raise Violation(f"{_tell(call)}: not valid at that time")
+                if asked.version is asked.at is None and shown.valid_to is not None:
+                    raise Violation(f"{_tell(call)}: the latest version has an end")
+                place = self._places(call, (shown,))[0]
+                last = shown.valid_to is None
+                self._add(call, True, lambda state: self._shows(state, place, last=last))
+            case (History(), Versions(versions=versions)) if versions and versions[-1].valid_to is None:
+                places = self._places(call, versions)
+                first, end = places[0], places[-1] + 1
+                self._add(call, True, lambda state: state.live and (state.start, state.next, state.unseen) == (first, end, ()))
+            case _:
+                raise Violation(f"{_tell(call)}: an answer to something else")
+
+    def _places(self, call: Call, versions: Sequence[Version]) -> list[int]:
+        """Their slots. Raises Violation where they, and the end of the last, do not follow one another."""
+        places = [bisect.bisect_left(self.times, version.valid_from) for version in versions]
+        ends = [None if version.valid_to is None else bisect.bisect_left(self.times, version.valid_to) for version in versions]
+        if any(end not in (None, place + 1) for place, end in zip(places, ends, strict=True)) or ends[:-1] != places[1:]:
+            raise Violation(f"{_tell(call)}: there is a version between, by its time")
+        return places
+
+    # What holds in a state
+
+    def _happened(self, effect: Effect, state: State) -> bool:
+        if effect.written is not None:
+            return bisect.bisect_left(self.times, effect.written.valid_from) < state.next
+        return effect.number in state.used
+
+    def _kept(self, effect: Effect, state: State) -> bool:
+        """Whether the version that this wrote is there."""
+        if not state.live or effect.written is None:
+            return False
+        return state.start <= bisect.bisect_left(self.times, effect.written.valid_from) < state.next
+
+    def _has(self, state: State, version: int) -> bool:
+        places = self.places.get(version, [])
+        return bisect.bisect_left(places, state.start) < bisect.bisect_left(places, state.next)
+
+    def _shows(self, state: State, place: int, *, last: bool) -> bool:
+        if not state.live or not state.start <= place < state.next or place + 1 in state.unseen:
+            return False
+        return (place + 1 == state.next) == last
+
+    def _low(self, state: State) -> tuple[int, bool]:
+        """The least number that the latest version can have, and whether it has exactly that."""
+        low, exact = 0, True
+        for place in range(state.start, state.next + 1):
+            extra = state.unseen.count(place)
+            low, exact = low + extra, exact and not extra
+            if place < state.next:
+                version = self.slots[place].version
+                low, exact = (low + 1, False) if version is None else (version, True)
+        return low, exact
+
+    def _latest(self, state: State) -> tuple[int, bool]:
+        """As ``_low``, at once where the latest version was seen."""
+        if state.next > state.start and state.next not in state.unseen:
+            version = self.slots[state.next - 1].version
+            if version is not None:
+                return version, True
+        return self._low(state)
+
+    def _mismatches(self, state: State, expected: int) -> bool:
+        return state.live and (self._latest(state) != (expected, True))
+
+    # The search
+
+    def search(self) -> int:
+        """How many states were looked at. Raises Violation, Undecided."""
+        stack: list[tuple[State, tuple[Item, ...], int]] = [(State(), (), 0)]
+        tried: set[tuple[State, tuple[Item, ...], int]] = set()
+        furthest: tuple[int, State, tuple[Item, ...]] = (-1, State(), ())
+        while stack:
+            state, waiting, begun = stack.pop()
+            waiting, begun = self._absorb(state, waiting, begun)
+            if not waiting and begun == len(self.items):
+                return len(tried)
+            if (state, waiting, begun) in tried:
+                continue
+            tried.add((state, waiting, begun))
+            if len(tried) > MOST_STATES:
+                raise Undecided(f"{len(self.items)} answers, {len(self.unseen)} unknown outcomes")
+            furthest = max(furthest, (begun - len(waiting), state, waiting), key=lambda each: each[0])
+            horizon = min(item.returned for item in waiting)
+            after = list(self._successors(state, waiting, horizon))
+            stack += [(next_state, rest, begun) for next_state, rest in reversed(after)]
+        raise Violation(self._explain(*furthest))
+
+    def _absorb(self, state: State, waiting: tuple[Item, ...], begun: int) -> tuple[tuple[Item, ...], int]:
+        """Without whatever fits now and changes nothing; with all that began before anything that still waits had to end."""
+        left = [item for item in waiting if item.fits is None or not item.fits(state)]
+        horizon = min((item.returned for item in left), default=FOREVER)
+        while begun < len(self.items) and self.items[begun].invoked <= horizon:
+            item = self.items[begun]
+            begun += 1
+            if item.fits is None or not item.fits(state):
+                left.append(item)
+                horizon = min(horizon, item.returned)
+        return tuple(left), begun
+
+    def _successors(self, state: State, waiting: tuple[Item, ...], horizon: int) -> Iterator[tuple[State, tuple[Item, ...]]]:
+        """Everything that may happen next: what somebody saw, deletes, and last what nobody saw."""
+        for item in waiting:
+            rest = tuple(each for each in waiting if each is not item)
+            if item.slot == state.next and item.live == state.live:
+                for after in self._fill(state, item.slot, horizon):
+                    yield after, rest
+            elif item.delete is not None and state.live:
+                used = state.used | {item.delete.number} if item.delete.refusals else state.used
+                yield State(state.next, False, state.next, (), state.skipped, used), rest
+        wanted = {item.live for item in waiting}
+        for effect in self._choices(state, horizon, self.unseen):
+            used = state.used | {effect.number}
+            match effect.write:
+                case Create() if not state.live and True in wanted:
+                    yield State(state.next, True, state.next, (state.next,), state.skipped, used), waiting
+                case Delete() if state.live and False in wanted:
+                    yield State(state.next, False, state.next, (), state.skipped, used), waiting
+                case Update() if state.live and self._number_wanted(state, waiting):
+                    low, exact = self._latest(state)
+                    if effect.expected is None or (effect.expected == low if exact else effect.expected >= low):
+                        yield state._replace(unseen=(*state.unseen, state.next), used=used), waiting
+
+    def _number_wanted(self, state: State, waiting: tuple[Item, ...]) -> bool:
+        """Whether something waits for another latest number, and would not for another latest version that somebody saw."""
+        latest = self._latest(state)
+        for item in waiting:
+            if item.mismatch is not None and latest == (item.mismatch, True):
+                return True
+            effect = self.slots[item.slot].effect if item.slot == state.next and item.slot is not None else None
+            if effect is not None and effect.expected is not None and effect.expected > latest[0]:
+                return True
+        return False
+
+    def _choices(self, state: State, horizon: int, effects: Sequence[Effect]) -> Iterator[Effect]:
+        """Of the unseen effects that may happen now one of each kind."""
+        kinds = set()
+        for effect in effects:
+            if effect.first <= horizon and effect.number not in state.used:
+                kind = (type(effect.write), effect.expected, effect.number if effect.refusals else None)
+                if kind not in kinds:
+                    kinds.add(kind)
+                    yield effect
+
+    def _fill(self, state: State, place: int, horizon: int) -> Iterator[State]:
+        """The next slot happens."""
+        slot = self.slots[place]
+        if not state.live:
+            low, exact, start, unseen = 0, True, place, ()
+        else:
+            (low, exact), start, unseen = self._latest(state), state.start, state.unseen
+        gap = 0 if slot.version is None else slot.version - low - 1
+        budget = bisect.bisect_right(self.doubtful, horizon) - self.spent[place + 1] - self._unseen_updates(state)
+        if gap < 0 or state.skipped + gap > max(budget, state.skipped):
+            return
+        after = State(place + 1, True, start, unseen, state.skipped + gap, state.used)
+        if slot.effect is not None:
+            expected = slot.effect.expected
+            if expected is None or not exact or expected == low:
+                yield after
+            return
+        for effect in self._choices(state, horizon, [each for each in self.unseen if _kind(each, slot.version == 1)]):
+            if effect.expected is None or slot.version in (None, effect.expected + 1):
+                yield after._replace(used=state.used | {effect.number})
+
+    def _unseen_updates(self, state: State) -> int:
+        return sum(1 for number in state.used if isinstance(self.effects[number].write, Update))
+
+    def _explain(self, done: int, state: State, waiting: tuple[Item, ...]) -> str:
+        latest = self._latest(state)[0] if state.live else "absent"
+        lines = [f"{done} of {len(self.items)} answers can be explained; then the secret is {latest}, with {state}, and these cannot:"]
+        lines += [f"{item.call} [{item.invoked}, {item.returned}]" for item in sorted(waiting, key=lambda item: item.returned)[:12]]
+        return "\n- ".join(lines)
+
+
+def _same(first: Write, other: Write) -> bool:
+    """Whether two attempts with one key ask for the same."""
+    match first, other:
+        case Create(secrets=(one,)), Create(secrets=(two,)):
+            return one == two
+        case Update(), Update():
+            return (first.secret, first.expected_version) == (other.secret, other.expected_version)
+        case _:
+            return isinstance(first, Delete) and isinstance(other, Delete)
+
+
+def _kind(effect: Effect, create: bool) -> bool:
+    return isinstance(effect.write, Create if create else Update)
+
+
+def _shown(result: Result | None) -> tuple[Version, ...]:
+    match result:
+        case Found(version=version):
+            return (version,)
+        case Versions(versions=versions):
+            return versions
+        case _:
+            return ()
+
+
+def _tell(call: Call) -> str:
+    """A call in words, without values."""
+    match call.result:
+        case Failed(code=code):
+            answer = code
+        case Written(versions=versions):
+            answer = f"written {[(each.version, each.valid_from) for each in versions]}"
+        case Found() | Versions():
+            answer = f"{[(each.version, each.valid_from, each.valid_to) for each in _shown(call.result)][-3:]}"
+        case other:
+            answer = type(other).__name__.lower()
+    operation = call.operation
+    if isinstance(operation, Read):
+        return f"read (version {operation.version}, at {operation.at}) -> {answer}"
+    return f"{_tell_write(operation) if isinstance(operation, Write) else 'history'} -> {answer}"
+
+
+def _tell_write(write: Write) -> str:
+    key = write.retry.key.hex()[:8] if write.retry is not None else "none"
+    expected = f" if {write.expected_version}" if isinstance(write, Update) and write.expected_version is not None else ""
+    return f"{type(write).__name__.lower()}{expected} (key {key})"
