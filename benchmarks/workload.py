@@ -29,7 +29,7 @@ def floor_get() -> Iterator[Request]:
 
 
 class Requests:
-    """The requests of one caller. Each method but the single ones gives an iterator for one client."""
+    """The requests of one caller. Each method gives the iterator of one client."""
 
     def __init__(self, target: Target, token: str) -> None:
         self._head = f" HTTP/1.1\r\nHost: {target.host}\r\nAuthorization: Bearer {token}\r\n".encode()

@@ -23,6 +23,7 @@ _RECORDED = "/api/"
 """Routes below this are recorded in the audit log. The others show no secret and need no credentials."""
 _UNLIMITED = "/healthz"
 """Costs no more than being refused."""
+_COMMON = tuple(SECURITY_HEADERS.items())
 
 
 class _AnyName(BaseConverter):
@@ -44,7 +45,7 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
     app.url_map.converters["name"] = _AnyName
     limits = Limits(settings)
     access = Access(settings.access, settings.trust_domain, limits)
-    audit = AuditLog(settings.audit, settings.id, settings.audit_bytes)
+    audit = app.extensions["audit"] = AuditLog(settings.audit, settings.id, settings.audit_bytes)
     metrics = Metrics()
     SecretsApi(settings, access, nodes).add_to(app)
     EnvApi(settings, access, nodes).add_to(app)
@@ -55,7 +56,7 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
     def begin() -> None:
         g.begun = time.monotonic()
         g.request_id = secrets.token_hex(16)
-        route = _route()
+        g.route = route = request.url_rule.rule if request.url_rule is not None else "none"
         source = request.remote_addr or ""
         g.trail = Trail(audit, g.request_id, source, f"{request.method} {route}") if route.startswith(_RECORDED) else None
         g.code = None
@@ -71,14 +72,9 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
                 g.trail.end(response.status_code, g.code)
             except AuditUnavailable as error:
                 response = render(error)
-        response.headers["X-Request-Id"] = g.request_id
-        response.headers.update(SECURITY_HEADERS)
-        metrics.observe(_route(), request.method, response.status_code, time.monotonic() - g.begun)
+        response.headers.extend(_COMMON)
+        response.headers.add("X-Request-Id", g.request_id)
+        metrics.observe(g.route, request.method, response.status_code, time.monotonic() - g.begun)
         return response
 
     return app
-
-
-def _route() -> str:
-    """The template of the route that the request matched, such as ``/api/v1/secrets/<name:name>``; ``none`` where none did."""
-    return request.url_rule.rule if request.url_rule is not None else "none"

@@ -1,23 +1,22 @@
 """The audit log: who asked for what, and what came of it. A request that cannot be recorded is refused.
 
 A request leaves two lines. The first, ``request``, says who asks for which capabilities on which names; it is written before any node is
-asked, and without it nothing is done. The second, ``answer``, says the status; it is written before the answer is sent, but an answer
-does not depend on it: by then the request has had its effect, and hiding that would help nobody. So a ``request`` without ``answer``
-(the gateway was killed, or the disk filled up, in between) means: take it that it was carried out and answered. One line would have to
-lie: written before, it knows no outcome; written after, a crash in between leaves an act without a trace. What is turned away before it
-could do anything (bad credentials, a denied name, malformed) leaves one line, ``refusal``, and is answered only once that is written.
+asked, and without it nothing is done. The second, ``answer``, says the status; no answer depends on it, for by then the request has had
+its effect, and hiding that would help nobody. So a ``request`` without ``answer`` (the gateway was killed, or the disk filled up, in
+between) means: take it that it was carried out and answered. One line would have to lie: written before, it knows no outcome; written
+after, a crash in between leaves an act without a trace. What is turned away before it could do anything (bad credentials, a denied name,
+malformed) leaves one line, ``refusal``, and is answered only once that is written.
 
-A line is written (write(2)) before its request goes on, so it survives the end of this process, however it comes; it is synced to the disk
-within a second, so a power cut may take the last second of lines. If a sync ever fails, nothing is known about the lines before it, and
-every request is refused until an operator has looked and started the gateway anew.
+A line is written (write(2)) before its request goes on, so it survives the end of this process, however it comes. Every quarter of a second
+what was written is synced to the disk; a power cut may take what came after. If a sync ever fails, nothing is known about the lines before
+it, and every request is refused until an operator has looked and started the gateway anew.
 
-Threads that want to write at the same time are combined: who gets the pen writes for all who wait. The chain (``model.audit``) goes on
-over rotated files and restarts.
+A request costs one write: an ``answer`` rides with the next line of any request, or goes with the next sync; and threads that want to write
+at the same time are combined, who gets the pen writes for all who wait. The chain (``model.audit``) goes on over files and restarts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import glob
 import logging
@@ -33,7 +32,9 @@ from model.audit import GENESIS, ChainError, Head
 from model.errors import AuditUnavailable
 from model.version import format_time
 
-SYNC_SECONDS = 1.0
+SYNC_SECONDS = 0.25
+CHECK_SECONDS = 0.1
+"""How soon it is noticed that somebody took the file away."""
 LOCK_SECONDS = 30.0
 """How long to wait for the process before to let go of the log; longer than a worker takes to end."""
 
@@ -72,6 +73,7 @@ class AuditLog:
         self._pen = threading.Lock()
         self._failing = self._unsynced = self._torn = self._lost = False
         _finish_rotation(path)
+        self._checked = 0.0
         self._head = _head_before(path)
         self._file = os.open(path, _MODE, 0o600)
         self._size = os.fstat(self._file).st_size
@@ -83,7 +85,7 @@ class AuditLog:
 
     def write(self, members: Mapping[str, object]) -> None:
         """Have a line with the time, this gateway and ``members`` in the file when this returns. Raises AuditUnavailable."""
-        entry = _Entry({"time": format_time(time.time_ns() // 1000), "gateway": self._gateway, **members})
+        entry = self._entry(members)
         with self._queue_lock:
             self._queue.append(entry)
         with self._pen:
@@ -92,21 +94,29 @@ class AuditLog:
         if not entry.written:
             raise AuditUnavailable
 
+    def note(self, members: Mapping[str, object]) -> None:
+        """Have a line written with the next one, or the next sync."""
+        entry = self._entry(members)
+        with self._queue_lock:
+            self._queue.append(entry)
+
     def check(self) -> None:
         """Raise AuditUnavailable if lines cannot be written. After a failure this tries whether they can again."""
         if self._failing:
             self.write({"event": "resume"})
 
     def close(self) -> None:
-        """Sync and let go of the file."""
+        """Write and sync what is left, and let go of the file."""
         self._ended.set()
         self._syncer.join()
+        self._sync()
         with self._pen:
-            with contextlib.suppress(OSError):
-                os.fdatasync(self._file)
             os.close(self._file)
             self._lost = True
         os.close(self._lock_file)
+
+    def _entry(self, members: Mapping[str, object]) -> _Entry:
+        return _Entry({"time": format_time(time.time_ns() // 1000), "gateway": self._gateway, **members})
 
     def _write_all_that_wait(self) -> None:
         """One write for every entry of the queue. Called with the pen held; an entry of a failed write stays unwritten."""
@@ -134,9 +144,7 @@ class AuditLog:
         """Append ``lines``, all or none. Raises OSError."""
         if self._lost:
             raise OSError(0, "it could not be synced, or was closed")
-        here = os.stat(self._path, follow_symlinks=False)
-        if not os.path.samestat(here, os.fstat(self._file)):
-            raise OSError(0, "another file stands in its place")
+        self._check_place()
         if self._torn:
             os.ftruncate(self._file, self._size)
             self._torn = False
@@ -150,6 +158,14 @@ class AuditLog:
         self._torn = False
         self._size += len(data)
         self._unsynced = True
+
+    def _check_place(self) -> None:
+        """Now and then, and while anything is amiss, make sure that the file is where it belongs. Raises OSError."""
+        now = time.monotonic()
+        if self._failing or now - self._checked > CHECK_SECONDS:
+            if not os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(self._file)):
+                raise OSError(0, "another file stands in its place")
+            self._checked = now
 
     def _rotate(self) -> None:
         """Give the file its final name and begin a new one: by a link, which unlike a rename never takes another file's place.
@@ -196,8 +212,9 @@ class AuditLog:
             self._sync()
 
     def _sync(self) -> None:
-        """Bring to the disk what was written, without keeping writers waiting."""
+        """Write what waits, and bring everything to the disk without keeping writers waiting."""
         with self._pen:
+            self._write_all_that_wait()
             if not self._unsynced:
                 return
             self._unsynced = False
@@ -238,11 +255,10 @@ class Trail:
 
     def end(self, status: int, code: str | None) -> None:
         """Record the answer. Raises AuditUnavailable if there is no other line of this request."""
-        if not self.begun:
+        if self.begun:
+            self._log.note({"event": "answer", "request": self._request_id, "status": status, "code": code})
+        else:
             self._log.write({"event": "refusal", **self._what(), "status": status, "code": code})
-            return
-        with contextlib.suppress(AuditUnavailable):
-            self._log.write({"event": "answer", "request": self._request_id, "status": status, "code": code})
 
     def _what(self) -> dict[str, object]:
         return {

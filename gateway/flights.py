@@ -50,7 +50,7 @@ class _Passenger:
 
 
 class Flights:
-    """The flights to one node, ``limit`` at a time, each carried out by ``send``, which returns one result for each operation or a loss."""
+    """The flights to one node, at most ``limit`` at a time. ``send`` carries one out: a result for each operation, or a loss."""
 
     def __init__(self, send: Callable[[list[Operation]], Landing], limit: int) -> None:
         self._send = send

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from typing import Final
 
 import msgspec
 from flask import Response, g
@@ -27,7 +28,7 @@ from model.errors import (
 
 PROBLEM = "application/problem+json"
 
-SECURITY_HEADERS = {
+SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",

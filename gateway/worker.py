@@ -167,9 +167,11 @@ class Worker(ThreadWorker):
         self._unfinished_bytes += len(conn.received)
 
     def _resume(self, conn: Connection, _: Any) -> None:
-        """Something came."""
+        """Something came. It does not help a client whose deadline has passed, or dripping would keep it from ever being looked at."""
         self._forget(conn)
-        if conn.is_parting:
+        if time.monotonic() >= conn.deadline:
+            self._close(conn)
+        elif conn.is_parting:
             self._part(conn)
         else:
             self.enqueue_req(conn)

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from model.judging import Evidence, Judgement
-from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, TimeUp, to_all
+from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, to_all
 from model.message import Accepted, Confirm, Erase, Erased, Locked, Promised, Refused, Release, Snapshot, Void, Vote, Write
 from model.operation import Deleted, Encoding, Failed, Result, Retry, SecretId, Version, Written
 from model.quorum import Quorum, tally
@@ -87,7 +87,7 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """One write under way. ``needs``: groups whose decision it waits for; ``unheard``: after a delete, nodes yet to erase."""
+    """One write under way. ``needs``: groups whose decision it waits for."""
 
     seat: Seat
     secret: SecretId
@@ -108,10 +108,6 @@ class Proposal(msgspec.Struct, frozen=True):
     judgement: Judgement | None = None
     cut: Cut | None = None
     outcome: Result | Settled | Decided | None = None
-
-    @property
-    def unheard(self) -> frozenset[str]:
-        return frozenset(self.seat.nodes) - self.acks
 
 
 Step = tuple[Proposal, list[Send]]
@@ -138,8 +134,7 @@ def step(proposal: Proposal, event: Event) -> Step:
             return _resolved(proposal, event)
         case Proceed():
             return _proceed(proposal, event)
-        case TimeUp():
-            return _time_up(proposal)
+    return _time_up(proposal)
 
 
 def abandon(proposal: Proposal) -> Step:
@@ -285,10 +280,8 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         first = first_outcome(evidence, intent.retry, intent.value)
         if isinstance(first, Header):
             return _erase(_replace(proposal, cut=Cut(first, None, {})))
-        if isinstance(first, Failed) and first.code == "writing_failed" and _slow(proposal):
-            return (proposal, []) if proposal.patient else _fail(proposal, "writing_failed", retry_ms=RETRY_MS)
-        if isinstance(first, Failed) and first.code == "voting_failed" and proposal.patient and _slow(proposal):
-            return proposal, []
+        if isinstance(first, Failed) and first.code != "idempotency_key_reused" and _slow(proposal):
+            return (proposal, []) if proposal.patient else _fail(proposal, first.code, retry_ms=RETRY_MS)
         if first is not None:
             return _finish(proposal, first)
     if intent.verb == "settle":

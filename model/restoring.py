@@ -48,6 +48,23 @@ def whole(own: Snapshot) -> frozenset[Ballot]:
     )
 
 
+def is_whole(held: Mapping[Header, bool]) -> bool:
+    """Whether a node holds all that its newest record may stand on; ``held``: its headers, and whether it has a share of each.
+
+    Only below a tombstone nothing need be. So a node that was away during a deletion and a new create, and then got the latest
+    version alone, is found out: it must yet learn of the tombstone, and erase (PROTO-8).
+    """
+    tags = {header.tag for header in held}
+    return all(
+        (has_share or not header.needs_shares) and (header.kind is Kind.TOMBSTONE or tags.issuperset(_stands_on(header)))
+        for header, has_share in held.items()
+    )
+
+
+def _stands_on(header: Header) -> set[Ballot]:
+    return {doubt.tag for doubt in header.doubts} | ({header.base} if header.base is not None else set())
+
+
 def shards_wanted(reading: Reading, header: Header) -> list[Send]:
     """Ask for shares of a record from every node that showed it; the first few send the sealed value too."""
     holders = [node for node in reading.order if node in reading.evidence.views.get(header.tag, {}) and node != reading.me]

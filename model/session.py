@@ -98,5 +98,4 @@ def _step(machine: Machine, event: Event) -> tuple[Machine, list[Send]]:
             return proposals.step(machine, event)
         case Group():
             return groups.step(machine, event)
-        case Reading():
-            return readings.step(machine, event)
+    return readings.step(machine, event)

@@ -9,17 +9,8 @@ import peewee
 from model.message import Change, ChangePage, ChangesAfter, NamePage, NamesAfter
 from model.operation import SecretId
 from model.record import ZERO
+from model.restoring import is_whole
 from node import rows
-
-_NEVER = rows.ballot_out(ZERO)
-_WHOLE = (
-    "SELECT newest, (SELECT count(share) = count(*) AND count(*) >= coalesce(max(version), 0)"
-    " FROM shard WHERE register_id = register.id AND kind = 1)"
-    " AND (erased = ? OR EXISTS (SELECT 1 FROM shard WHERE register_id = register.id AND kind = 2))"
-    " FROM register WHERE namespace = ? AND name = ?"
-)
-"""A register's newest tag, and whether it is whole: a share of every version up to the newest (a skipped number looks like a missing
-version), and the tombstone of what was erased."""
 
 
 def names(database: peewee.SqliteDatabase, namespace: str, asked: NamesAfter) -> NamePage:
@@ -54,11 +45,16 @@ def unfinished(database: peewee.SqliteDatabase, before_revision: int, limit: int
 
 
 def missing(database: peewee.SqliteDatabase, changes: Sequence[Change]) -> list[SecretId]:
-    """Those of ``changes`` whose newest record is another one here, or whose versions or shares are not all here."""
+    """Those of ``changes`` whose newest record is another one here, or whose records are not all here and whole."""
     lacking = []
     for change in changes:
-        found = database.execute_sql(_WHOLE, (_NEVER, change.secret.namespace, change.secret.name)).fetchone()
-        newest, is_whole = found if found is not None else (None, 0)
-        if rows.ballot_in(newest) != change.newest or not is_whole:
+        found = database.execute_sql(
+            "SELECT newest, header, share IS NOT NULL FROM register LEFT JOIN shard ON register_id = register.id"
+            " WHERE namespace = ? AND name = ?",
+            (change.secret.namespace, change.secret.name),
+        ).fetchall()
+        newest = rows.ballot_in(found[0][0]) if found else ZERO
+        held = {rows.header_in(header): bool(has_share) for _, header, has_share in found if header is not None}
+        if newest != change.newest or not is_whole(held):
             lacking.append(change.secret)
     return lacking

@@ -41,6 +41,7 @@ from model.reading import Reading, Wanted
 from model.record import Entropy, group_register
 from model.session import Machine, Session, Task
 from model.shamir import P
+from node.checking import is_sound
 from node.config import Settings
 from node.peers import Mailbox, Peers
 from node.run import Ports, Run
@@ -81,6 +82,9 @@ class Coordinator:
         try:
             for number, operation in enumerate(operations):
                 wanted = _written(operation)
+                if not is_sound(operation):
+                    results[number] = Failed("invalid_request")
+                    continue
                 if not self._claim(wanted):
                     results[number] = Failed("write_conflict", names=_names(wanted), retry_ms=RETRY_MS)
                     continue

@@ -11,6 +11,7 @@ import logging
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -108,32 +109,43 @@ class _Connection(HTTPSConnection):
 
 
 class _Lane:
-    """What waits to be carried to one peer, one request after the other."""
+    """What waits to be carried to one peer, one request after the other, in the order it was posted.
+
+    The order matters: a Release that overtook its Vote would leave a lease that nobody ends.
+    """
 
     def __init__(self) -> None:
-        self.wake = threading.Condition()
-        self.waiting: list[Parcel] = []
-        self.riding: list[Addressed] = []
+        self._wake = threading.Condition()
+        self._waiting: deque[Parcel] = deque()
+        self._urgent = 0
+
+    def put(self, parcel: Parcel) -> None:
+        with self._wake:
+            self._waiting.append(parcel)
+            self._urgent += parcel.mailbox is not None
+            self._wake.notify()
 
     def give_up(self) -> list[Parcel]:
         """Nobody answers: take all that waits, so that it is told and does not pile up."""
-        with self.wake:
-            parcels, self.waiting, self.riding = self.waiting, [], []
+        with self._wake:
+            parcels = list(self._waiting)
+            self._waiting.clear()
+            self._urgent = 0
             return parcels
 
-    def load(self) -> tuple[list[Addressed], list[Parcel]]:
-        """Wait for something to carry; take what is there, up to a limit."""
-        with self.wake:
-            while not self.waiting:
-                if not self.wake.wait(RIDE_SECONDS if self.riding else None) and self.riding:
+    def load(self) -> list[Parcel]:
+        """Wait for something to carry; take what is there, up to a limit. What nobody waits for waits a moment for company."""
+        with self._wake:
+            while not self._urgent:
+                if not self._wake.wait(RIDE_SECONDS if self._waiting else None) and self._waiting:
                     break
-            riding, self.riding = self.riding[:FLIGHT_MESSAGES], self.riding[FLIGHT_MESSAGES:]
             parcels: list[Parcel] = []
-            count = len(riding)
-            while self.waiting and (not parcels or count + len(self.waiting[0].messages) <= FLIGHT_MESSAGES):
-                parcels.append(self.waiting.pop(0))
+            count = 0
+            while self._waiting and (not parcels or count + len(self._waiting[0].messages) <= FLIGHT_MESSAGES):
+                parcels.append(self._waiting.popleft())
                 count += len(parcels[-1].messages)
-            return riding, parcels
+                self._urgent -= parcels[-1].mailbox is not None
+            return parcels
 
 
 class Road:
@@ -157,27 +169,21 @@ class Road:
 
     def post(self, parcel: Parcel) -> None:
         reads = parcel.mailbox is not None and all(isinstance(addressed.message, _READS) for addressed in parcel.messages)
-        lane = self._reads if reads else self._writes
-        with lane.wake:
-            if parcel.mailbox is None:
-                lane.riding.extend(parcel.messages)
-            else:
-                lane.waiting.append(parcel)
-            lane.wake.notify()
+        (self._reads if reads else self._writes).put(parcel)
 
     def _fly(self, lane: _Lane) -> None:
         """One flight after another, for ever, on one kept-alive connection."""
         connection: _Connection | None = None
         while True:
-            riding, parcels = lane.load()
-            messages = (*riding, *(message for parcel in parcels for message in parcel.messages))
+            parcels = lane.load()
+            messages = tuple(message for parcel in parcels for message in parcel.messages)
             kept, begun = connection, time.monotonic()
             connection, replies = self._carry(kept, messages)
             if connection is None and kept is not None and time.monotonic() - begun < self.connect_seconds:
                 connection, replies = self._carry(None, messages)  # it had died while it rested; every message may be said twice
             if connection is None:
                 parcels += lane.give_up()
-            self._deliver(parcels, None if replies is None else replies[len(riding) :])
+            self._deliver(parcels, replies)
 
     def _carry(self, connection: _Connection | None, messages: tuple[Addressed, ...]) -> tuple[_Connection | None, Sequence[Reply] | None]:
         """One exchange, on a new connection if there is none. Returns the connection if it can be used again, and the replies, if any."""

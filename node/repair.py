@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_SECRETS = 64
 PAGE_SECRETS = 512
+SWEPT_SECRETS = 1024
 WAITING_SECRETS = 4096
 """How many secrets may wait to be looked at; more are dropped: repair is best effort, and the next read asks again."""
 REMEMBERED_SECRETS = 8192
@@ -57,6 +58,7 @@ class Repairer:
         self._whole: OrderedDict[SecretId, float] = OrderedDict()
         self._stop = threading.Event()
         self._swept_revision = 0
+        self._sweeps = 0
         self._swept = -math.inf
         self._caught_up = -math.inf
         self._reached: frozenset[str] = frozenset()
@@ -129,8 +131,11 @@ class Repairer:
 
     def _sweep(self, coordinator: Coordinator) -> None:
         """Finish writes and deletes that have stood unfinished since the sweep before (PROTO-13)."""
-        stale = self._store.unfinished(self._swept_revision, BATCH_SECRETS)
+        unfinished = self._store.unfinished(self._swept_revision, SWEPT_SECRETS)
         self._swept_revision = self._store.revision
+        self._sweeps += 1
+        start = self._sweeps * BATCH_SECRETS % max(len(unfinished), 1)  # those that cannot be finished shall not hold up the rest
+        stale = (unfinished[start:] + unfinished[:start])[:BATCH_SECRETS]
         if stale:
             coordinator.settle(stale)
             self._tend(coordinator, stale)

@@ -105,6 +105,11 @@ def ballot_in(value: bytes | None) -> Ballot:
     return ZERO if value is None else _ballot(value)
 
 
+def header_in(value: bytes) -> Header:
+    """A header as stored."""
+    return _header(value)
+
+
 def ballot_out(ballot: Ballot) -> bytes:
     return _encode(ballot)
 

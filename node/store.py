@@ -38,6 +38,7 @@ from model.operation import SecretId
 from model.participant import Seat, reach, step
 from model.record import Ballot, Lease, Register
 from node import catalogue, rows
+from node.leases import Leases
 from node.schema import StoreError, connect
 
 logger = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ logger = logging.getLogger(__name__)
 _READS = (Query, NamesAfter, ChangesAfter)
 _KNOWLEDGE = (Confirm, Void, Release)  # needs no sync of its own: it can be learnt again
 _BATCH_MESSAGES = 2048
-_LEASES = 4096
-"""So many leases may be remembered before those that ran out are looked for."""
 _UNSYNCED_REVISIONS = 1 << 20
 """More than the marks that a power cut can take back: peers may have counted those already, so their numbers are not given again."""
 
@@ -70,8 +69,7 @@ class Store:
         self._clock = clock
         self._writing = threading.Lock()
         self._waiting: deque[_Turn] = deque()
-        self._leases: dict[SecretId, Lease] = {}
-        self._most_leases = _LEASES
+        self._leases = Leases()
         self._must_scrub = True
         self.id = self._meta("store_id") or b""
         if not self.id or self._meta("node") != node.encode():
@@ -183,7 +181,7 @@ class Store:
                 return catalogue.names(self._database, addressed.secret.namespace, asked)
             case ChangesAfter() as asked:
                 return catalogue.changes(self._database, asked, self._counter)
-        _, register = self._load(addressed)
+        _, register = self._load(addressed, {})
         return step(Seat(addressed.secret, self._node), register, addressed.message, self._now_ms())[1]
 
     def _transact(self) -> None:
@@ -216,7 +214,7 @@ class Store:
             logger.exception("a transaction failed; nothing of it was kept")
             self._revision, self._counter, self._floor = revision, counter, floor
             return False
-        self._keep_leases(leases)
+        self._leases.take_over(leases, self._now_ms())
         if self._must_scrub or any(isinstance(addressed.message, Erase) for addressed in messages):
             self._must_scrub = not self._scrub_log()
         if self._must_scrub:
@@ -225,18 +223,6 @@ class Store:
         for turn in turns:
             turn.replies = list(islice(rest, len(turn.messages)))
         return True
-
-    def _keep_leases(self, leases: dict[SecretId, Lease | None]) -> None:
-        """Take over the leases that a transaction changed. Those that ran out unnoticed are swept away before they pile up."""
-        for secret, lease in leases.items():
-            if lease is None:
-                self._leases.pop(secret, None)
-            else:
-                self._leases[secret] = lease
-        if len(self._leases) > self._most_leases:
-            now_ms = self._now_ms()
-            self._leases = {secret: lease for secret, lease in self._leases.items() if lease.until_ms > now_ms}
-            self._most_leases = max(_LEASES, 2 * len(self._leases))
 
     def _apply(self, addressed: Addressed, leases: dict[SecretId, Lease | None]) -> Reply:
         if isinstance(addressed.message, _READS):
@@ -263,13 +249,10 @@ class Store:
         self._put_meta("floor", rows.ballot_out(self._floor))
         return True
 
-    def _load(self, addressed: Addressed, leases: dict[SecretId, Lease | None] | None = None) -> tuple[rows.Row | None, Register]:
-        secret = addressed.secret
-        row, register = rows.load(self._database, secret, reach(addressed.message), self._floor)
-        lease = leases[secret] if leases is not None and secret in leases else self._leases.get(secret)
-        if lease is not None and lease.until_ms > self._now_ms():
-            register = rows.with_lease(register, lease)
-        return row, register
+    def _load(self, addressed: Addressed, leases: dict[SecretId, Lease | None]) -> tuple[rows.Row | None, Register]:
+        row, register = rows.load(self._database, addressed.secret, reach(addressed.message), self._floor)
+        lease = self._leases.running(addressed.secret, leases, self._now_ms())
+        return row, register if lease is None else rows.with_lease(register, lease)
 
     def _scrub_log(self) -> bool:
         """Empty the write-ahead log, which may still hold what was just erased.

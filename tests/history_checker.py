@@ -39,7 +39,8 @@ class Undecided(Exception):
 @dataclass(eq=False)
 class Effect:
     """One write, whatever the number of attempts. It happened after ``first``; where an attempt succeeded it is ``sure``, and was
-    before ``last``. ``written`` is the version that it made, as far as anybody saw it; ``refusals`` are attempts that were refused."""
+    before ``last``. ``written`` is the version that it made, as far as anybody saw it. ``refusals`` are attempts that were refused: the
+    items ``before`` it."""
 
     number: int
     write: Write
@@ -48,6 +49,7 @@ class Effect:
     written: Version | None = None
     sure: bool = False
     refusals: list[Call] = field(default_factory=list)
+    before: list[Item] = field(default_factory=list)
 
     @property
     def value(self) -> bytes | None:
@@ -98,6 +100,10 @@ class Item:
     mismatch: int | None = None
 
 
+Step = tuple[State, tuple[Item, ...], int]
+"""What has happened, which of the items that began do not fit yet, and how many have begun."""
+
+
 def check(calls: Sequence[Call]) -> int:
     """How many states were looked at. Raises Violation, Undecided; ValueError for a history that is not of one secret with unique values."""
     return Checker(calls).search()
@@ -122,9 +128,10 @@ class Checker:
         self.unseen = [effect for effect in self.effects if effect.written is None and not effect.sure and effect.first < FOREVER]
         self.spent = [0]
         for slot in self.slots:
-            self.spent.append(self.spent[-1] + (slot.version != 1 and (slot.effect is None or not slot.effect.sure)))
+            self.spent.append(self.spent[-1] + (slot.version != 1 and slot.effect is not None and not slot.effect.sure))
         self._items(shows)
         self.items.sort(key=lambda item: item.invoked)
+        self.index = {item: number for number, item in enumerate(self.items)}
 
     # What is known beforehand
 
@@ -236,9 +243,14 @@ class Checker:
         for call in shows:
             self._read(call)
 
-    def _add(self, call: Call, live: bool, fits: Callable[[State], bool], mismatch: int | None = None) -> None:
+    def _add(
+        self, call: Call, live: bool, fits: Callable[[State], bool], refused: Effect | None = None, mismatch: int | None = None
+    ) -> None:
         assert call.returned is not None
-        self.items.append(Item(_tell(call), call.invoked, call.returned, live, fits, mismatch=mismatch))
+        item = Item(_tell(call), call.invoked, call.returned, live, fits, mismatch=mismatch)
+        self.items.append(item)
+        if refused is not None:
+            refused.before.append(item)
 
     def _refused(self, effect: Effect, call: Call) -> None:
         """A refusal says what the secret is, and that no attempt of this write has happened yet (SEM-5, SEM-21)."""
@@ -246,12 +258,11 @@ class Checker:
         expected = effect.expected
         match effect.write, code:
             case (Create(), "secret_exists"):
-                self._add(call, True, lambda state: state.live and not self._happened(effect, state))
+                self._add(call, True, lambda state: state.live, effect)
             case (Update() | Delete(), "secret_not_found"):
-                self._add(call, False, lambda state: not state.live and not self._happened(effect, state))
+                self._add(call, False, lambda state: not state.live, effect)
             case (Update(), "version_mismatch") if expected is not None:
-                fits = lambda state: self._mismatches(state, expected) and not self._happened(effect, state)  # noqa: E731
-                self._add(call, True, fits, mismatch=expected)
+                self._add(call, True, lambda state: state.live and self._latest(state) != (expected, True), effect, expected)
             case _:
                 raise Violation(f"{_tell(call)}: impossible for this request")
 
@@ -307,9 +318,7 @@ class Checker:
     # What holds in a state
 
     def _happened(self, effect: Effect, state: State) -> bool:
-        if effect.written is not None:
-            return bisect.bisect_left(self.times, effect.written.valid_from) < state.next
-        return effect.number in state.used
+        return effect.written is not None and bisect.bisect_left(self.times, effect.written.valid_from) < state.next
 
     def _kept(self, effect: Effect, state: State) -> bool:
         """Whether the version that this wrote is there."""
@@ -331,7 +340,7 @@ class Checker:
         low, exact = 0, True
         for place in range(state.start, state.next + 1):
             extra = state.unseen.count(place)
-            low, exact = low + extra, exact and not extra
+            low, exact = low + extra, extra == (place == state.start) if extra else exact
             if place < state.next:
                 version = self.slots[place].version
                 low, exact = (low + 1, False) if version is None else (version, True)
@@ -345,19 +354,19 @@ class Checker:
                 return version, True
         return self._low(state)
 
-    def _mismatches(self, state: State, expected: int) -> bool:
-        return state.live and (self._latest(state) != (expected, True))
-
     # The search
 
     def search(self) -> int:
         """How many states were looked at. Raises Violation, Undecided."""
-        stack: list[tuple[State, tuple[Item, ...], int]] = [(State(), (), 0)]
-        tried: set[tuple[State, tuple[Item, ...], int]] = set()
+        stack: list[Iterator[Step]] = [iter([(State(), (), 0)])]
+        tried: set[Step] = set()
         furthest: tuple[int, State, tuple[Item, ...]] = (-1, State(), ())
         while stack:
-            state, waiting, begun = stack.pop()
-            waiting, begun = self._absorb(state, waiting, begun)
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                continue
+            state, waiting, begun = self._absorb(*step)
             if not waiting and begun == len(self.items):
                 return len(tried)
             if (state, waiting, begun) in tried:
@@ -366,12 +375,10 @@ class Checker:
             if len(tried) > MOST_STATES:
                 raise Undecided(f"{len(self.items)} answers, {len(self.unseen)} unknown outcomes")
             furthest = max(furthest, (begun - len(waiting), state, waiting), key=lambda each: each[0])
-            horizon = min(item.returned for item in waiting)
-            after = list(self._successors(state, waiting, horizon))
-            stack += [(next_state, rest, begun) for next_state, rest in reversed(after)]
+            stack.append(self._successors(state, waiting, begun))
         raise Violation(self._explain(*furthest))
 
-    def _absorb(self, state: State, waiting: tuple[Item, ...], begun: int) -> tuple[tuple[Item, ...], int]:
+    def _absorb(self, state: State, waiting: tuple[Item, ...], begun: int) -> Step:
         """Without whatever fits now and changes nothing; with all that began before anything that still waits had to end."""
         left = [item for item in waiting if item.fits is None or not item.fits(state)]
         horizon = min((item.returned for item in left), default=FOREVER)
@@ -381,53 +388,56 @@ class Checker:
             if item.fits is None or not item.fits(state):
                 left.append(item)
                 horizon = min(horizon, item.returned)
-        return tuple(left), begun
+        return state, tuple(left), begun
 
-    def _successors(self, state: State, waiting: tuple[Item, ...], horizon: int) -> Iterator[tuple[State, tuple[Item, ...]]]:
+    def _successors(self, state: State, waiting: tuple[Item, ...], begun: int) -> Iterator[Step]:
         """Everything that may happen next: what somebody saw, deletes, and last what nobody saw."""
         for item in waiting:
-            rest = tuple(each for each in waiting if each is not item)
-            if item.slot == state.next and item.live == state.live:
-                for after in self._fill(state, item.slot, horizon):
-                    yield after, rest
-            elif item.delete is not None and state.live:
-                used = state.used | {item.delete.number} if item.delete.refusals else state.used
-                yield State(state.next, False, state.next, (), state.skipped, used), rest
+            if item.slot is not None and item.slot == state.next and item.live == state.live:
+                rest = tuple(each for each in waiting if each is not item)
+                yield from ((after, rest, begun) for after in self._fill(state, item.slot, waiting, begun))
+        for item in waiting:
+            if item.delete is not None and state.live and self._free(item.delete, waiting, begun):
+                rest = tuple(each for each in waiting if each is not item)
+                yield State(state.next, False, state.next, (), state.skipped, state.used), rest, begun
         wanted = {item.live for item in waiting}
-        for effect in self._choices(state, horizon, self.unseen):
+        another_number = state.live and self._number_wanted(state, waiting)
+        for effect in self._choices(state, self.unseen, waiting, begun):
             used = state.used | {effect.number}
             match effect.write:
                 case Create() if not state.live and True in wanted:
-                    yield State(state.next, True, state.next, (state.next,), state.skipped, used), waiting
+                    yield State(state.next, True, state.next, (state.next,), state.skipped, used), waiting, begun
                 case Delete() if state.live and False in wanted:
-                    yield State(state.next, False, state.next, (), state.skipped, used), waiting
-                case Update() if state.live and self._number_wanted(state, waiting):
-                    low, exact = self._latest(state)
-                    if effect.expected is None or (effect.expected == low if exact else effect.expected >= low):
-                        yield state._replace(unseen=(*state.unseen, state.next), used=used), waiting
+                    yield State(state.next, False, state.next, (), state.skipped, used), waiting, begun
+                case Update() if another_number and effect.expected in (None, self._latest(state)[0]):
+                    yield state._replace(unseen=(*state.unseen, state.next), used=used), waiting, begun
 
     def _number_wanted(self, state: State, waiting: tuple[Item, ...]) -> bool:
-        """Whether something waits for another latest number, and would not for another latest version that somebody saw."""
-        latest = self._latest(state)
+        """Whether something waits for another latest number. One unseen update is enough: others below it count as left out."""
+        low, exact = self._latest(state)
+        if not exact:
+            return False
         for item in waiting:
-            if item.mismatch is not None and latest == (item.mismatch, True):
-                return True
-            effect = self.slots[item.slot].effect if item.slot == state.next and item.slot is not None else None
-            if effect is not None and effect.expected is not None and effect.expected > latest[0]:
+            effect = self.slots[item.slot].effect if item.slot is not None and item.slot == state.next else None
+            if item.mismatch == low or (effect is not None and effect.expected is not None and effect.expected > low):
                 return True
         return False
 
-    def _choices(self, state: State, horizon: int, effects: Sequence[Effect]) -> Iterator[Effect]:
-        """Of the unseen effects that may happen now one of each kind."""
-        kinds = set()
-        for effect in effects:
-            if effect.first <= horizon and effect.number not in state.used:
-                kind = (type(effect.write), effect.expected, effect.number if effect.refusals else None)
-                if kind not in kinds:
-                    kinds.add(kind)
-                    yield effect
+    def _free(self, effect: Effect, waiting: tuple[Item, ...], begun: int) -> bool:
+        """Whether every refusal of this write has found its place: only then may it happen."""
+        return all(self.index[item] < begun and item not in waiting for item in effect.before)
 
-    def _fill(self, state: State, place: int, horizon: int) -> Iterator[State]:
+    def _choices(self, state: State, effects: Sequence[Effect], waiting: tuple[Item, ...], begun: int) -> Iterator[Effect]:
+        """Of the unseen effects that may happen now, one of each kind."""
+        kinds = set()
+        horizon = min(item.returned for item in waiting)
+        for effect in effects:
+            kind = (type(effect.write), effect.expected)
+            if effect.first <= horizon and kind not in kinds and effect.number not in state.used and self._free(effect, waiting, begun):
+                kinds.add(kind)
+                yield effect
+
+    def _fill(self, state: State, place: int, waiting: tuple[Item, ...], begun: int) -> Iterator[State]:
         """The next slot happens."""
         slot = self.slots[place]
         if not state.live:
@@ -435,16 +445,18 @@ class Checker:
         else:
             (low, exact), start, unseen = self._latest(state), state.start, state.unseen
         gap = 0 if slot.version is None else slot.version - low - 1
+        horizon = min(item.returned for item in waiting)
         budget = bisect.bisect_right(self.doubtful, horizon) - self.spent[place + 1] - self._unseen_updates(state)
         if gap < 0 or state.skipped + gap > max(budget, state.skipped):
             return
         after = State(place + 1, True, start, unseen, state.skipped + gap, state.used)
         if slot.effect is not None:
             expected = slot.effect.expected
-            if expected is None or not exact or expected == low:
+            if (expected is None or not exact or expected == low) and self._free(slot.effect, waiting, begun):
                 yield after
             return
-        for effect in self._choices(state, horizon, [each for each in self.unseen if _kind(each, slot.version == 1)]):
+        candidates = [each for each in self.unseen if _kind(each, slot.version == 1)]
+        for effect in self._choices(state, candidates, waiting, begun):
             if effect.expected is None or slot.version in (None, effect.expected + 1):
                 yield after._replace(used=state.used | {effect.number})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from model.operation import Create, Delete, Deleted, Failed, Found, History, Operation, Read, Result, SecretId, Update, Version, Versions, Written
 
@@ -26,8 +27,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Entry:
-    """One write that took effect. ``version`` and ``since`` are None until somebody saw them."""
+    """One version that was written. ``version`` and ``since`` are None until somebody saw them."""
 
+    secret: SecretId
     value: bytes
     version: int | None
     since: int | None
@@ -52,7 +54,7 @@ class State:
 def linearizable(calls: Sequence[Call]) -> bool:
     """Whether some order of the calls explains every answer."""
     calls = sorted(calls, key=lambda call: call.invoked)
-    gaps = sum(call.returned is None for call in calls)
+    unknown = [number for number, call in enumerate(calls) if call.returned is None and isinstance(call.operation, Update)]
     required = frozenset(number for number, call in enumerate(calls) if call.returned is not None)
     seen: set[tuple[frozenset[int], State]] = set()
     stack: list[tuple[frozenset[int], State]] = [(frozenset(), State())]
@@ -64,6 +66,7 @@ def linearizable(calls: Sequence[Call]) -> bool:
             continue
         seen.add((done, state))
         horizon = min(call.returned for number in required - done if (call := calls[number]).returned is not None)
+        gaps = sum(number not in done and calls[number].invoked <= horizon for number in unknown)
         for number, call in enumerate(calls):
             if number not in done and call.invoked <= horizon:
                 stack += [(done | {number}, after) for after in apply(state, call, gaps)]
@@ -144,7 +147,7 @@ def _written(state: State, call: Call, operation: Create | Update | Delete, gaps
         return
     added = range(len(state.entries), len(state.entries) + len(news))
     entries = state.entries + tuple(
-        Entry(new.value, version.version if version is not None else number, version and version.valid_from, result is None)
+        Entry(new.secret, new.value, version.version if version is not None else number, version and version.valid_from, result is None)
         for new, version in zip(news, shown, strict=True)
     )
     after = replace(state, entries=entries, keys=keys(tuple(added)))
@@ -207,8 +210,11 @@ def _bound(state: State, indices: tuple[int, ...], shown: tuple[Version, ...]) -
 
 
 def _in_order(state: State, versions: tuple[int, ...], gaps: int) -> bool:
-    """Versions count from 1 and times rise; numbers are left out at most as often as an outcome stayed unknown."""
-    number, since = 0, None
+    """Versions count from 1; numbers are left out at most as often as an outcome stayed unknown. Times rise, through deletes too."""
+    number, name = 0, state.entries[versions[0]].secret
+    times = [entry.since for entry in state.entries if entry.secret == name and entry.since is not None]
+    if any(one >= other for one, other in pairwise(times)):
+        return False
     for index in versions:
         entry = state.entries[index]
         number += 1
@@ -217,8 +223,4 @@ def _in_order(state: State, versions: tuple[int, ...], gaps: int) -> bool:
                 return False
             gaps -= entry.version - number
             number = entry.version
-        if entry.since is not None:
-            if since is not None and entry.since <= since:
-                return False
-            since = entry.since
     return gaps >= 0

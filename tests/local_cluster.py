@@ -291,7 +291,7 @@ class LocalCluster(Cluster):
         return Failed("voting_failed" if write else "unavailable")
 
     def perform_at(self, node: str, operation: Operation) -> Result:
-        """By one coordinator, once. Raises Died if that dies over it."""
+        """By one coordinator, once, whatever ``retry_ms`` says. Raises Died if that dies over it."""
         return self.processes[node].coordinator.perform([operation])[0]
 
     def receive(self, sender: str, node: str, body: bytes) -> bytes | None:

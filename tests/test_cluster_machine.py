@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
@@ -16,14 +18,17 @@ from vault_machine import VaultMachine
 from model.operation import Create, Delete, History, List, Operation, Read, Result, Update
 from model.secret import named
 
-EXAMPLES = int(os.environ.get("KOFN_CLUSTER_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("KOFN_CLUSTER_EXAMPLES", "30"))
 
 
 class ClusterMachine(VaultMachine):
     """Beside the faults of every vault: nodes that die in the midst of something, one-way partitions, caretakers at any time."""
 
+    threshold: ClassVar[int] = 3
+    write_quorum: ClassVar[int] = 0
+
     def make_cluster(self) -> LocalCluster:
-        self.local = LocalCluster()
+        self.local = LocalCluster(5, self.threshold, write_quorum=self.write_quorum)
         return self.local
 
     def ask(self, operation: Operation) -> Result | None:
@@ -76,8 +81,21 @@ class ClusterMachine(VaultMachine):
         self.local.restart(node)
 
 
-def test_the_cluster_keeps_every_promise_through_crashes_lost_messages_and_lost_disks() -> None:
+class FewSharesMachine(ClusterMachine):
+    """k below the majority: four must write, two can read."""
+
+    threshold = 2
+
+
+class ManyWritersMachine(ClusterMachine):
+    """One more must write than safety needs."""
+
+    write_quorum = 4
+
+
+@pytest.mark.parametrize("machine", [ClusterMachine, FewSharesMachine, ManyWritersMachine])
+def test_the_cluster_keeps_every_promise_through_crashes_lost_messages_and_lost_disks(machine: type[ClusterMachine]) -> None:
     run_state_machine_as_test(
-        ClusterMachine,
+        machine,
         settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)),
     )

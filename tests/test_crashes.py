@@ -46,6 +46,32 @@ def cluster(running: RealCluster) -> Iterator[RealCluster]:
     running.heal()
 
 
+class Load:
+    """How many operations the clients may still begin, and a count of those that are over."""
+
+    def __init__(self) -> None:
+        self.done = threading.Semaphore(0)
+        self._allowed = threading.Semaphore(0)
+        self._over = False
+
+    def allow(self, operations: int) -> None:
+        self._allowed.release(operations)
+
+    def take(self) -> bool:
+        """Wait for leave to begin one more; whether there will be."""
+        self._allowed.acquire()
+        return not self._over
+
+    def end(self) -> None:
+        self._over = True
+        self._allowed.release(CLIENTS)
+
+    def await_done(self, operations: int) -> None:
+        """Until so many more are over."""
+        for _ in range(operations):
+            assert self.done.acquire(timeout=2 * PATIENCE_SECONDS), "the clients stand still"
+
+
 class Client:
     """Mixed operations on three names of its own, each answer judged at once; ``told`` counts the answers by their kind."""
 
@@ -59,10 +85,10 @@ class Client:
         self._random = random.Random(f"{seed}/{number}")
         self._serial = itertools.count()
 
-    def work(self, operations: int, done: threading.Semaphore) -> None:
-        for _ in range(operations):
+    def work(self, load: Load) -> None:
+        while load.take():
             self.ask(self.choose())
-            done.release()
+            load.done.release()
 
     def choose(self) -> Operation:
         name, kind = self._random.choice(self.names), self._random.random()
@@ -131,32 +157,33 @@ def test_five_kills_of_random_nodes_during_a_thousand_operations_lose_nothing_ac
     seed = random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)
     clients = [Client(cluster.api, number, seed) for number in range(CLIENTS)]
-    done = threading.Semaphore(0)
+    load = Load()
+    half = OPERATIONS // KILLS // 2
     down: list[str] = []
     with ThreadPoolExecutor(CLIENTS) as pool:
-        works = [pool.submit(client.work, OPERATIONS // CLIENTS, done) for client in clients]
-        for _ in range(KILLS):
-            await_operations(done, OPERATIONS // (KILLS + 2))
-            if len(down) == 2:
-                cluster.restart(down.pop(0))
-            down.append(chance.choice([node for node in cluster.nodes if node not in down]))
-            cluster.kill(down[-1])
-            assert not all(work.done() for work in works), "this kill fell into the work"
-        await_operations(done, OPERATIONS // (KILLS + 2))
-        cluster.start()
-        for work in works:
-            work.result()
+        works = [pool.submit(client.work, load) for client in clients]
+        try:
+            for _ in range(KILLS):
+                load.allow(half)
+                if len(down) == 2:
+                    cluster.restart(down.pop(0))
+                load.await_done(half)
+                load.allow(half)
+                load.await_done(half // 4)
+                down.append(chance.choice([node for node in cluster.nodes if node not in down]))
+                cluster.kill(down[-1])
+                load.await_done(half - half // 4)
+        finally:
+            load.end()
+            for work in works:
+                work.result()
+    cluster.start()
     for client in clients:
         client.look()
     told = sum((client.told for client in clients), Counter[str]())
-    print(f"seed {seed}, killed {KILLS}, answers {dict(told.most_common())}")
+    print(f"seed {seed}, answers {dict(told.most_common())}")
+    assert told.total() >= OPERATIONS
     assert told["Written"] > OPERATIONS // 5
-
-
-def await_operations(done: threading.Semaphore, count: int) -> None:
-    """Until so many more operations are over."""
-    for _ in range(count):
-        assert done.acquire(timeout=PATIENCE_SECONDS), "the clients stand still"
 
 
 def group_of(number: int) -> tuple[dict[str, str], str]:
@@ -184,7 +211,7 @@ def test_groups_are_all_or_nothing_although_their_coordinators_die(cluster: Real
 
     with ThreadPoolExecutor(4) as pool:
         works = [pool.submit(create_groups) for _ in range(4)]
-        for _ in range(5):
+        for _ in range(3):
             known = len(outcomes)
             eventually(lambda known=known: sum(each == "created" for each in list(outcomes.values())[known:]) >= 8, "groups are created")
             newest = next(number for number in sorted(outcomes, reverse=True) if outcomes[number] == "created")

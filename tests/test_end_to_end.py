@@ -393,14 +393,19 @@ def test_the_output_of_all_processes_holds_no_value_no_share_and_no_token(cluste
     """The last test of the module: after all that has happened to the cluster above."""
     for number in range(20):
         succeeds(api.create(f"logged/{number}", value(number)), 201)
-    api.ask("GET", f"/secrets/{MARK}", params={"version": MARK})
-    api.create("bad name", value("bad"))
+    refused = (
+        api.create(f"{value('in a name')}", value("beside it")),
+        api.ask("GET", "/secrets/logged/1", params={"version": MARK}),
+        api.ask("GET", "/secrets/logged/1", params={MARK: "1"}),
+        api.ask("POST", "/secrets", {"name": "logged/bad", "value": value("bad"), MARK: 1}),
+        api.ask("POST", "/env", {"content": f"A='{MARK}\n"}),
+        api.ask("PUT", "/secrets/logged/1", {"value": f"{MARK} is no base64", "encoding": "base64"}),
+    )
+    assert all(answer.status in (400, 422) and MARK not in str(answer.body) for answer in refused), [answer.told for answer in refused]
     shares = {shard.share for node in cluster.nodes for name in api.names() for shard in cluster.shards(node, name)}
     assert len(shares) > 100
     secret = cluster.token.split("_", 2)[2].encode()
-    logs = [cluster.database(node).parent / "log" for node in cluster.nodes] + [cluster.directory / "gateway" / "log"]
-    assert files_with(logs, [secret, *shares]) == []
-    assert [path for path in logs if MARK.encode() in path.read_bytes().replace(f"GET /api/v1/secrets/{MARK}".encode(), b"")] == []
-    assert files_with([path for path in cluster.directory.rglob("*") if path.is_file()], [MARK.encode()]) == []
-    others = [path for path in cluster.directory.rglob("*") if path.is_file() and path.name != "token"]
-    assert files_with(others, [secret]) == []
+    files = [path for path in cluster.directory.rglob("*") if path.is_file()]
+    assert files_with(files, [MARK.encode()]) == []
+    assert [path.name for path in files_with(files, [secret])] == ["token"]
+    assert files_with([path for path in files if not path.name.startswith("store.db")], shares) == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway.flights import FLIGHT_BYTES, FLIGHT_OPERATIONS, Flights, Landing, Loss, size_bytes
+from gateway.flights import FLIGHT_BYTES, FLIGHT_OPERATIONS, HELD_UP_SECONDS, Flights, Landing, Loss, size_bytes
 from model.operation import Create, Deleted, Failed, NewValue, Operation, Read, Result, SecretId
 
 
@@ -72,6 +73,23 @@ def test_those_who_wait_ride_together_in_the_next_flight() -> None:
         assert [future.result(10) for future in first] == [echo([read(f"first-{i}")]) for i in range(2)]
         assert [future.result(10) for future in later] == [echo([read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
     assert [len(crew) for crew in gate.crews] == [1, 1, 20]
+
+
+def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_waiting() -> None:
+    gate = Gate()
+    flights = Flights(gate.send, 2)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(flights.ask, [read("first")])
+        gate.wait_for(1)
+        begun = time.monotonic()
+        later = [pool.submit(flights.ask, [read(f"later-{i}")]) for i in range(3)]
+        gate.wait_for(2)
+        waited = time.monotonic() - begun
+        gate.open()
+        assert first.result(10) == echo([read("first")])
+        assert [future.result(10) for future in later] == [echo([read(f"later-{i}")]) for i in range(3)]
+    assert waited >= HELD_UP_SECONDS
+    assert sum(len(crew) for crew in gate.crews) == 4
 
 
 def test_a_flight_is_bounded_by_operations_and_by_bytes() -> None:

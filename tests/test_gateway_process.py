@@ -17,12 +17,17 @@ from gateway_fakes import DOMAIN, TOKEN, Authority, FakeNode, FakeVault, make_se
 
 ROOT = Path(__file__).parent.parent
 AUTH = f"Authorization: Bearer {TOKEN}\r\n"
+UNLIMITED = {
+    "principal_requests_per_second": 1_000_000,
+    "source_requests_per_second": 1_000_000,
+    "bad_credentials_per_minute": 1_000_000,
+}
 
 
 class Gateway:
     """A gateway process over one fake node, and raw conversations with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: int) -> None:
         self.authority = Authority(folder)
         self.authority.issue("gateway", f"spiffe://{DOMAIN}/gateway/gateway-1")
         self.node = FakeNode(self.authority, f"spiffe://{DOMAIN}/node/node-1", vault=FakeVault())
@@ -33,11 +38,12 @@ class Gateway:
         config.write_text(
             f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\nthreshold = 2\nthreads = 4\n'
             'certificate = "gateway.pem"\nkey = "gateway.key"\nca = "ca.pem"\naccess = "access.toml"\naudit = "audit.jsonl"\n'
-            f'[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'
+            + "".join(f"{name} = {value}\n" for name, value in {**UNLIMITED, **settings}.items())
+            + f'[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'
         )
         self.log = folder / "log"
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "python:gateway.gunicorn_conf", "gateway.wsgi:app"],
                 cwd=ROOT,
                 env={**os.environ, "KOFN_GATEWAY_CONFIG": str(config)},
@@ -51,18 +57,18 @@ class Gateway:
             try:
                 assert self.ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")[0] == 200
             except ConnectionRefusedError:
-                assert self._process.poll() is None, self.log.read_text()
+                assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
             else:
                 return
         raise AssertionError(self.log.read_text())
 
     def stop(self) -> None:
-        self._process.terminate()
+        self.process.terminate()
         try:
-            self._process.wait(10)
+            self.process.wait(10)
         finally:
-            self._process.kill()
+            self.process.kill()
             self.node.stop()
 
     def connect(self, *certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from gateway_fakes import EVERYTHING, rule, token_entry
@@ -168,3 +169,16 @@ def test_a_token_is_split_at_its_first_two_underscores() -> None:
 
 def test_the_fakes_grant_every_capability_that_there_is() -> None:
     assert EVERYTHING == CAPABILITIES
+
+
+def test_the_example_of_the_documentation_is_an_access_file_and_means_what_it_says() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "access.md").read_text()
+    callers = decode(text.split("```toml\n")[1].split("```")[0].encode())
+    deploy, team = callers.principals["deploy"], callers.principals["team"]
+    assert deploy.may("read", "default", "app/db")
+    assert not deploy.may("read", "default", "app/root/key")
+    assert deploy.may_see_status()
+    assert team.namespaces == ("team-dev", "team-prod")
+    assert team.may("read", "team-prod", "web/public/key")
+    assert not team.may("read", "team-prod", "web/private")
+    assert all(f"| `{capability}` |" in text for capability in CAPABILITIES)

@@ -8,13 +8,15 @@ import random
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 import schemathesis
 from http_vault import Api, HttpVault, Undated
 from hypothesis import HealthCheck, Phase, given, reject, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from real_cluster import RealCluster, eventually
 from test_openapi import BEYOND_SCHEMAS, CHECKS, SPEC, kinds_of_requests
 from vault_machine import Cluster, VaultMachine
@@ -86,16 +88,19 @@ class RealVault(Cluster):
 
     ends_with_answer = False
 
-    def __init__(self, cluster: RealCluster, api: Api, prefix: str) -> None:
+    def __init__(self, cluster: RealCluster, api: Api, prefix: str, events: Counter[str]) -> None:
         self.nodes = cluster.nodes
+        self._events = events
         self._cluster = cluster
         self._http = HttpVault(api, prefix)
         self._stutter: Stutter | None = None
 
     def perform(self, operation: Operation) -> Result | None:
+        self._events[type(operation).__name__] += 1
         return self._http.perform(operation)
 
     def crash(self, node: str) -> None:
+        self._events["crashes"] += 1
         self._cluster.kill(node)
 
     def restart(self, node: str) -> None:
@@ -105,6 +110,7 @@ class RealVault(Cluster):
     def lose_messages(self, share: float, seed: int) -> None:
         """Late is all that a connection lets them be; those that are lost are lost in crashes."""
         self._quieten()
+        self._events["spells of pauses"] += 1
         self._stutter = Stutter(self._cluster, share * LONGEST_PAUSE_SECONDS, seed)
 
     def settle(self) -> None:
@@ -125,13 +131,20 @@ class RealVault(Cluster):
 
 def test_the_oracle_accepts_every_answer_of_a_real_cluster_with_crashes_and_pauses(cluster: RealCluster, api: Api) -> None:
     examples = itertools.count()
+    events: Counter[str] = Counter()
 
     class RealMachine(VaultMachine):
         own_clock = False
         most_crashed = 2
 
         def make_cluster(self) -> Cluster:
-            return RealVault(cluster, api, f"example-{next(examples)}/")
+            return RealVault(cluster, api, f"example-{next(examples)}/", events)
+
+        @precondition(lambda self: len(self.crashed) < self.most_crashed)
+        @rule(data=st.data())
+        def crash(self, data: st.DataObject) -> None:
+            """Only where one may: histories are too dear here to be thrown away half-way."""
+            super().crash(data)
 
         def ask(self, operation: Operation) -> Result | None:
             try:
@@ -139,5 +152,6 @@ def test_the_oracle_accepts_every_answer_of_a_real_cluster_with_crashes_and_paus
             except Undated:
                 reject()
 
-    quick = settings(max_examples=8, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    quick = settings(max_examples=6, stateful_step_count=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(RealMachine, settings=quick)
+    print(f"{next(examples)} histories: {dict(events.most_common())}")

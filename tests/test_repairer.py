@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from local_cluster import Died, LocalCluster
@@ -83,6 +84,43 @@ def test_a_version_that_reaches_a_node_before_it_caught_up_does_not_hide_the_one
     assert versions(cluster, "node-5") == [1, 3]
     turns(cluster, "node-5")
     assert versions(cluster, "node-5") == [1, 2, 3]
+
+
+def test_a_version_that_was_in_doubt_when_the_next_was_written_reaches_every_node(cluster: LocalCluster) -> None:
+    create(cluster)
+    cluster.settle()
+    cluster.crash("node-5")
+    die_writing(cluster, "node-1", Update(new("two"), 2), 3)
+    cluster.crash("node-4")
+    cluster.restart("node-5")
+    cluster.restart("node-1")
+    for node in ("node-1", "node-5"):
+        cluster.cut_off("node-3", node)
+    cluster.perform_at("node-1", Update(new("three"), 3))
+    cluster.settle()
+    held = [versions(cluster, node) for node in cluster.nodes]
+    assert held == [held[0]] * 5
+
+
+def test_a_node_that_missed_a_deletion_and_a_new_create_erases_though_it_has_the_latest_version(cluster: LocalCluster) -> None:
+    create(cluster, "old")
+    cluster.settle()
+    (old,) = views(cluster, "node-4")
+    cluster.crash("node-4")
+    assert cluster.perform(Delete(SECRET, 2)) == Deleted()
+    create(cluster, "one")
+    update(cluster, "two")
+    cluster.network.let_pass(1.0)
+    cluster.restart("node-4")
+    assert value_at(cluster, "node-1") == b"two"
+    cluster.network.let_pass(1.0)
+    cluster.turn("node-1")
+    assert versions(cluster, "node-4") == [1, 2], "version 1 of the deleted secret, and 2 of the new one"
+    turns(cluster, "node-4")
+    assert versions(cluster, "node-4") == [1, 2]
+    assert old.tag not in {view.tag for view in views(cluster, "node-4")}
+    assert old.share is not None
+    assert not any(old.share in path.read_bytes() for path in cluster.files("node-4"))
 
 
 def test_a_read_restores_the_latest_version(cluster: LocalCluster) -> None:
@@ -245,7 +283,7 @@ def test_a_version_that_cannot_be_rebuilt_is_at_least_known_of(cluster: LocalClu
     cluster.lose_disk("node-3")
     for node in ("node-3", "node-4", "node-5"):
         cluster.restart(node)
-        turns(cluster, node)
+    turns(cluster, "node-3")
     assert cluster.processes["node-3"].store.serving
     assert [(view.chosen, view.share) for view in views(cluster, "node-3")] == [(True, None)]
     assert value_at(cluster, "node-3") == Failed("unavailable", names=("app/db",))
@@ -270,23 +308,20 @@ def test_a_group_that_was_cut_off_before_its_decision_leaves_nothing(cluster: Lo
             cluster.settle()
 
 
-def test_an_old_copy_of_a_database_crashes_nobody_and_is_caught_up(cluster: LocalCluster, tmp_path: object) -> None:
+def test_an_old_copy_of_a_database_crashes_nobody_and_is_caught_up(cluster: LocalCluster, tmp_path: Path) -> None:
     """A copy forgets promises and acceptances, as a lost disk does, and does not know it: that is outside what is tolerated (PROTO-12).
 
     At rest, when every node holds everything, it does no harm.
     """
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
     create(cluster)
     cluster.settle()
     cluster.crash("node-2")
-    cluster.copy_disk("node-2", folder)
+    cluster.copy_disk("node-2", tmp_path)
     cluster.restart("node-2")
     update(cluster, "two")
     cluster.settle()
     cluster.crash("node-2")
-    cluster.put_back("node-2", folder)
+    cluster.put_back("node-2", tmp_path)
     cluster.restart("node-2")
     assert {value_at(cluster, node) for node in cluster.nodes if node != "node-2"} == {b"two"}
     cluster.settle()

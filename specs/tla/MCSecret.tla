@@ -4,14 +4,15 @@ EXTENDS Secret
 Nobody == <<>>
 Create_Create == <<"create", "create">>
 Update == <<"update">>
+Delete == <<"delete">>
 Update_Update == <<"update", "update">>
 Update_Delete == <<"update", "delete">>
 Delete_Create == <<"delete", "create">>
-Update_Settle == <<"update", "settle">>
+Update_Update_Delete == <<"update", "update", "delete">>
 Latest == <<"latest">>
 History == <<"history">>
 Repairer == <<"survey">>
 Latest_Latest == <<"latest", "latest">>
-Latest_Survey == <<"latest", "survey">>
+Repairer_Latest == <<"survey", "latest">>
 History_History == <<"history", "history">>
 =============================================================================

@@ -32,13 +32,13 @@ CONSTANTS
   Threshold,    \* k
   Verbs,        \* what each writer wants: a sequence of create, update, delete, settle
   Kinds,        \* what each reader wants: a sequence of latest, history, survey
-  Live,         \* whether the secret exists at the start, with a first version that W nodes or more hold
+  Begin,        \* "absent"; "whole": a first version that all nodes hold and know to be chosen; "partial": W nodes or more hold it
   LastBallot,   \* ballots run from 1 (the first version's, if any) to this
   LossLimit,    \* how many disks may be lost
   Broken        \* rules switched off, {} for the protocol as it is
 
 VARIABLES
-  register,     \* per node: promised, erased, records (tag -> ballot, chosen, share, hearsay)
+  register,     \* per node: promised, floor, erased, records (tag -> ballot, chosen, share, hearsay)
   store,        \* per node: serving, and how many disks it has lost
   header,       \* per tag: the record's header, the same everywhere
   sent,         \* every Write, Confirm, Void, Erase, Repair ever sent
@@ -58,6 +58,7 @@ K == Threshold
 ReadQuorum == K                                                       \* PROTO-1
 WriteQuorum == Max({K, N - K + 1}) - (IF "quorum" \in Broken THEN 1 ELSE 0)
 
+Live == Begin # "absent"
 Writers == 1..Len(Verbs)
 Readers == 1..Len(Kinds)
 Tags == 1..LastBallot
@@ -103,6 +104,7 @@ MayAccept(n, b, t) ==
   LET r == register[n] IN
   /\ store[n].serving
   /\ b >= r.promised \/ "fencing" \in Broken
+  /\ b > r.floor
   /\ t >= r.erased
   /\ \A o \in DOMAIN r.records : r.records[o].chosen => o <= t
 
@@ -226,7 +228,7 @@ NewHeader(p, b, j) ==
 
 Fail(p, q, outcome, shown) ==
   [q EXCEPT !.phase = "done", !.outcome = outcome, !.answers = Nothing, !.shown = shown,
-            !.before = IF outcome = "voting_failed" THEN {} ELSE Overlooked(@, shown)]
+            !.before = IF outcome \in {"voting_failed", "settled"} THEN {} ELSE Overlooked(@, shown)]
 
 Decide(p, q, answers) ==
   LET j == Judge(answers, TRUE)
@@ -257,12 +259,12 @@ Vote(p, b, n) ==                                                      \* PROTO-4
       snapshot == Snapshot(n, Verbs[p] = "delete")
       heard == IF b = q.ballot THEN q.answers ELSE Nothing
       answers == (n :> snapshot) @@ heard
-      asked == [q EXCEPT !.ballot = b, !.answers = answers, !.cut = None, !.before = IF first THEN Known ELSE @]
-  IN /\ q.phase = "voting"
+      asked == [q EXCEPT !.phase = "voting", !.ballot = b, !.answers = answers, !.cut = None, !.before = IF first THEN Known ELSE @]
+  IN /\ q.phase \in {"voting", "settling"}                               \* one that cannot settle gives way to a higher ballot
      /\ b > q.ballot \/ (b = q.ballot /\ q.answers # Nothing)
      /\ n \notin DOMAIN heard
      /\ store[n].serving
-     /\ b > register[n].promised
+     /\ b > register[n].promised /\ b > register[n].floor
      /\ register' = [register EXCEPT ![n].promised = b]
      /\ \/ /\ Cardinality(DOMAIN answers) < N
            /\ proposal' = [proposal EXCEPT ![p] = asked]
@@ -397,7 +399,7 @@ Rewritten(r) ==
 -----------------------------------------------------------------------------
 (* A lost disk: PROTO-12, node/repair.py, model/restoring.py                *)
 
-Empty == [promised |-> None, erased |-> None, records |-> Nothing]
+Empty == [promised |-> None, floor |-> None, erased |-> None, records |-> Nothing]
 Idle == [fence |-> None, fenced |-> {}, answers |-> Nothing]
 Recovering == {n \in Nodes : ~store[n].serving}
 FencesNeeded == N - WriteQuorum + 1
@@ -412,13 +414,14 @@ Lose(n) ==
   /\ UNCHANGED <<header, sent, accepted, gone, proposal, reading, recovery>>
 
 Fence(n, m) ==
-  \* Node m promises the recovering n nothing up to n's fence, which lies above every ballot in use when it was drawn.
+  \* Node m promises the recovering n nothing up to n's fence, which lies above every ballot in use when it is drawn.
+  \* (The code leaves 2^32 counters above all that it hears of.)
   LET told == recovery[n]
       fence == IF told.fenced = {} THEN Max(BallotsInUse) ELSE told.fence
   IN /\ n \in Recovering
      /\ m \in Nodes \ (told.fenced \union {n})
      /\ recovery' = [recovery EXCEPT ![n] = [told EXCEPT !.fence = fence, !.fenced = @ \union {m}]]
-     /\ register' = [register EXCEPT ![m].promised = IF "fence" \in Broken THEN @ ELSE Max({@, fence})]
+     /\ register' = [register EXCEPT ![m].floor = IF "fence" \in Broken THEN @ ELSE Max({@, fence})]
      /\ UNCHANGED <<store, header, sent, accepted, gone, proposal, reading>>
 
 Survey(n, m) ==
@@ -466,7 +469,7 @@ Rejoin(n) ==
      /\ Cardinality(DOMAIN answers) >= ReadQuorum
      /\ Cardinality(heard) >= FencesNeeded
      /\ store' = [store EXCEPT ![n].serving = TRUE]
-     /\ register' = [register EXCEPT ![n] = [taken EXCEPT !.promised = Max({@, floor})]]
+     /\ register' = [register EXCEPT ![n] = [taken EXCEPT !.floor = floor]]
      /\ recovery' = [recovery EXCEPT ![n] = Idle]
      /\ UNCHANGED <<header, sent, accepted, gone, proposal, reading>>
 
@@ -478,10 +481,11 @@ Init ==
   /\ header = [t \in Tags |-> IF Live /\ t = 1 THEN FirstHeader ELSE Unused]
   /\ sent = IF Live THEN {[type |-> "write", ballot |-> 1, tag |-> 1], [type |-> "confirm", tag |-> 1]} ELSE {}
   /\ IF Live
-     THEN \E holders \in {h \in SUBSET Nodes : Cardinality(h) >= Max({K, N - K + 1})} : \E marked \in SUBSET holders :
+     THEN \E holders \in {h \in SUBSET Nodes : Cardinality(h) >= IF Begin = "whole" THEN N ELSE Max({K, N - K + 1})} :
+          \E marked \in IF Begin = "whole" THEN {Nodes} ELSE SUBSET holders :
             /\ register = [n \in Nodes |->
                  IF n \in holders
-                 THEN [promised |-> 1, erased |-> None, records |-> (1 :> [ballot |-> 1, chosen |-> n \in marked, share |-> TRUE, hearsay |-> FALSE])]
+                 THEN [promised |-> 1, floor |-> None, erased |-> None, records |-> (1 :> [ballot |-> 1, chosen |-> n \in marked, share |-> TRUE, hearsay |-> FALSE])]
                  ELSE Empty]
             /\ accepted = {[ballot |-> 1, tag |-> 1, node |-> n] : n \in holders}
      ELSE /\ register = [n \in Nodes |-> Empty]
@@ -536,10 +540,13 @@ Shredded ==
     \A t \in 1..(proposal[p].cut - 1) :
       Cardinality({n \in Nodes : t \in DOMAIN register[n].records /\ register[n].records[t].share}) < K
 
+Chosen(t) == \E b \in Tags : Written(b, t)
+Buries(o, t) == header[o].kind = "tombstone" /\ t \in Chain(o)
+
 \* What was acknowledged can be rebuilt until a delete was chosen above it (as long as no disk is lost).
 Durable ==
   (\A n \in Nodes : store[n].lost = 0) =>
-    \A t \in Known : header[t].kind = "value" /\ (\A m \in sent : m.type = "erase" => m.tag < t) =>
+    \A t \in Known \union (IF Live THEN {1} ELSE {}) : header[t].kind = "value" /\ (\A o \in Tags : Buries(o, t) => ~Chosen(o)) =>
       Cardinality({n \in Nodes : t \in DOMAIN register[n].records /\ register[n].records[t].share}) >= K
 
 \* SEM-10, STORE header: sequences never restart; versions restart only with an incarnation and name one record each.

