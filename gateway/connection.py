@@ -10,6 +10,7 @@ import errno
 import re
 import socket
 import ssl
+import threading
 import time
 from typing import Any
 
@@ -22,7 +23,7 @@ HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
 """How long a client may take to send a whole request, and may stay silent after its handshake."""
 ANSWER_SECONDS = 30.0
-"""How long a client may take to receive a whole answer."""
+"""How long a client may take to receive an answer, or the part of one that is sent at a time."""
 PARTING_SECONDS = 2.0
 """How long a client has to close its side, so that it reads its last answer before a reset can destroy it (RFC 9112, section 9.6)."""
 HEAD_BYTES = 65_536
@@ -37,11 +38,30 @@ _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNOREC
 class ClientSocket(ssl.SSLSocket):
     """The socket of a connection. An answer that is not taken in time ends like a reset."""
 
+    patience = threading.BoundedSemaphore()
+    """How many threads may wait for clients that are slow to take their answers, all sockets together. The worker sets it."""
+
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As ``ssl.SSLSocket.sendall``."""
-        self.settimeout(ANSWER_SECONDS)
+        """Send all of ``data``. Who does not take it at once is waited for if a thread can be spared, and for ANSWER_SECONDS in all."""
+        rest = memoryview(data).cast("B")
+        self.setblocking(False)
         try:
-            super().sendall(data, flags)
+            while rest:
+                rest = rest[self.send(rest, flags) :]
+        except ssl.SSLWantWriteError:
+            if not self.patience.acquire(blocking=False):
+                raise ConnectionResetError(errno.ECONNRESET, "too many clients are slow to take their answers") from None
+            try:
+                self._send_slowly(rest, flags)
+            finally:
+                self.patience.release()
+
+    def _send_slowly(self, rest: memoryview, flags: int) -> None:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            while rest:
+                self.settimeout(max(deadline - time.monotonic(), 0.001))
+                rest = rest[self.send(rest, flags) :]
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the answer was not taken in time") from None
 
@@ -110,6 +130,11 @@ class Connection(TConn):
             return True
         except OSError:
             return False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes of the next request are here, where no poller sees them."""
+        return bool(self.received) or self.sock.pending() > 0
 
     @property
     def is_parting(self) -> bool:

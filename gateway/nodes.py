@@ -6,15 +6,13 @@ What counts to the caller of a failed exchange is whether the node may have acte
 
 from __future__ import annotations
 
-import http.client
+import select
 import ssl
 import threading
 import time
+from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Protocol
 from urllib.parse import urlsplit
-
-import urllib3.exceptions
-from urllib3.connection import HTTPSConnection
 
 from gateway.tls import Context, DeadlineSocket, uri_names
 from model.identity import Identity, IdentityError, only_identity
@@ -22,9 +20,6 @@ from model.identity import Identity, IdentityError, only_identity
 CONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 """A connection that rested longer is not used again. The nodes close theirs after 75 s: a request never meets one that is being closed."""
-
-_HEADERS = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
-_CHUNK_BYTES = 262_144
 
 
 class ExchangeError(Exception):
@@ -53,7 +48,7 @@ class _Connection(HTTPSConnection):
     """
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, node: Identity) -> None:
-        super().__init__(host, port, timeout=CONNECT_SECONDS, ssl_context=context)
+        super().__init__(host, port, timeout=CONNECT_SECONDS, context=context)
         self._node = node
         self.rested_since = 0.0
 
@@ -63,11 +58,30 @@ class _Connection(HTTPSConnection):
         if only_identity(uri_names(self.sock.getpeercert()), self._node.trust_domain) != self._node:
             raise IdentityError("the certificate belongs to another node")
 
+    def head(self, body_bytes: int) -> bytes:
+        """A request's head; it leaves in one piece with the body."""
+        lines = ("POST /v1/operations HTTP/1.1", f"Host: {self.host}", "Content-Type: application/msgpack", f"Content-Length: {body_bytes}")
+        return "\r\n".join((*lines, "", "")).encode()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer: the node would announce so that it has closed the connection."""
+        if self.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
+
 
 class NodeWire:
-    """The connections to one node. ``read_seconds`` bounds a repeatable exchange, ``answer_seconds`` any other, ``answer_bytes`` an answer's size."""
+    """The connections to one node.
 
-    def __init__(self, url: str, node: Identity, context: Context, *, read_seconds: float, answer_seconds: float, answer_bytes: int) -> None:
+    ``read_seconds`` bounds a repeatable exchange, ``answer_seconds`` any other, ``answer_bytes`` the answer's size.
+    """
+
+    def __init__(
+        self, url: str, node: Identity, context: Context, *, read_seconds: float, answer_seconds: float, answer_bytes: int
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -108,10 +122,11 @@ class NodeWire:
             assert isinstance(connection.sock, DeadlineSocket)
             connection.sock.settimeout(seconds)
             connection.sock.deadline = deadline
-            connection.request("POST", "/v1/operations", body=body, headers=_HEADERS, preload_content=False, decode_content=False)
-            response = connection.getresponse()
+            connection.sock.sendall(connection.head(len(body)) + body)
+            response = HTTPResponse(connection.sock, method="POST")
+            response.begin()
             answer = self._read(response)
-        except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             connection.close()
             raise NoAnswer(type(error).__name__) from error
         except BaseException:
@@ -126,23 +141,18 @@ class NodeWire:
         self._rest(connection)
         return answer
 
-    def _read(self, response: urllib3.response.BaseHTTPResponse) -> bytes:
-        """The whole body. Raises ValueError when it is larger than allowed."""
-        parts: list[bytes] = []
-        size = 0
-        while part := response.read(_CHUNK_BYTES):
-            size += len(part)
-            if size > self._answer_bytes:
-                raise ValueError("the answer is too large")
-            parts.append(part)
-        return b"".join(parts)
+    def _read(self, response: HTTPResponse) -> bytes:
+        """The whole body. Raises ValueError when it is larger than allowed, or does not say how large it is."""
+        if response.length is None or response.length > self._answer_bytes:
+            raise ValueError("the answer is too large")
+        return response.read()
 
     def _fresh(self) -> _Connection:
         """A new connection to the right node. Raises NotReceived."""
         connection = _Connection(self._host, self._port, self._context.get(), self._node)
         try:
             connection.connect()
-        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        except (OSError, ValueError) as error:
             connection.close()
             raise NotReceived(type(error).__name__) from error
         return connection
@@ -154,7 +164,7 @@ class NodeWire:
                 if not self._resting:
                     return None
                 connection = self._resting.pop()
-            if time.monotonic() - connection.rested_since < IDLE_SECONDS and connection.is_connected:
+            if time.monotonic() - connection.rested_since < IDLE_SECONDS and connection.is_quiet:
                 return connection
             connection.close()
 

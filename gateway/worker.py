@@ -3,7 +3,7 @@
 gunicorn's own thread worker gives a thread to each new connection and keeps it there while the TLS handshake, the headers and the body
 come in; a few clients that send nothing, or half of something, then have all its threads. It also lets its poller wait for each client that
 is slow to close. Here whatever waits for a client waits in the poller, under a deadline (``gateway.connection``): thousands of silent and
-slow clients cost memory, which is bounded, and no thread.
+slow clients cost memory, which is bounded, and no thread; and those that are slow to read never have more than half of the threads.
 
 After an answer, a thread that can be spared waits a moment for the next request on the spot: handing a connection back to the poller
 costs a third of the gateway's CPU time. Errors that gunicorn's parser finds are answered in our one shape, and never repeat the request.
@@ -11,12 +11,12 @@ costs a third of the gateway's CPU time. Errors that gunicorn's parser finds are
 
 from __future__ import annotations
 
+import enum
 import errno
 import logging
 import secrets
 import select
 import selectors
-import ssl
 import threading
 import time
 from concurrent.futures import Future
@@ -28,7 +28,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from gateway import problem
-from gateway.connection import Connection
+from gateway.connection import ClientSocket, Connection
 from model.errors import HeadersTooLarge, InvalidRequest, KofnError, UriTooLong
 
 LINGER_MS = 20
@@ -45,6 +45,14 @@ _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 logger = logging.getLogger(__name__)
 
 
+class After(enum.Enum):
+    """What follows when a thread is done with a connection."""
+
+    WAIT = "for more from the client"
+    AGAIN = "the next request is here already; it takes its turn behind those of others"
+    PART = "nothing more"
+
+
 class Worker(ThreadWorker):
     """gunicorn's thread worker, with clients waited for in the poller. Only ``handle`` runs in threads, the rest in the main one."""
 
@@ -52,7 +60,9 @@ class Worker(ThreadWorker):
         super().__init__(*arguments, **options)
         self._counting = threading.Lock()
         self._queued = 0
-        self._spare = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
+        spare = max(1, self.cfg.threads // 2)
+        self._spare = threading.BoundedSemaphore(spare)
+        ClientSocket.patience = threading.BoundedSemaphore(spare)
         self._waiting: dict[Connection, None] = {}
         self._unfinished_bytes = 0
         self._looked_at = 0.0
@@ -80,8 +90,8 @@ class Worker(ThreadWorker):
             self._queued += 1
         super().enqueue_req(conn)
 
-    def handle(self, conn: Connection) -> bool:
-        """Serve the requests of ``conn`` that have arrived; whether there may be more. Runs in a thread and never waits for the client."""
+    def handle(self, conn: Connection) -> After:
+        """Serve a request of ``conn`` that has arrived, and those that follow soon. Runs in a thread and never waits for a slow client."""
         with self._counting:
             self._queued -= 1
         request = None
@@ -91,24 +101,30 @@ class Worker(ThreadWorker):
                 if conn.body_refused:
                     request.force_close()
                 if not self._keepalive_after(conn, self.handle_request(request, conn)):
-                    return False
+                    return After.PART
                 request = None
                 conn.rest(self.cfg.keepalive)
+                if conn.has_more:
+                    return After.AGAIN
                 if not self._follows(conn):
                     break
-            return True
+            return After.WAIT
         except (StopIteration, http_errors.NoMoreData, OSError) as error:
             logger.debug("a connection ended: %s", type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's, and the thread serves others
             self.handle_error(request, conn.sock, conn.client, error)
-        return False
+        return After.PART
 
-    def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
-        """What follows a ``handle``."""
-        if not fs.cancelled() and fs.exception() is None and fs.result():
-            self._wait(conn)
-        else:
-            self._part(conn)
+    def finish_request(self, conn: Connection, fs: Future[After]) -> None:
+        """Do what follows a ``handle``."""
+        after = After.PART if fs.cancelled() or fs.exception() is not None else fs.result()
+        match after:
+            case After.WAIT:
+                self._wait(conn)
+            case After.AGAIN:
+                self.enqueue_req(conn)
+            case After.PART:
+                self._part(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close the connections whose deadline has passed, or all."""
@@ -144,9 +160,7 @@ class Worker(ThreadWorker):
             logger.debug("the client left before it was answered")
 
     def _follows(self, conn: Connection) -> bool:
-        """Whether the next request begins at once, or within the linger time where a thread can be spared and nobody waits for one."""
-        if conn.received or (isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending()):
-            return True
+        """Whether the next request begins within the linger time; no where a thread cannot be spared or somebody waits for one."""
         if not self.alive or self._queued or not self._spare.acquire(blocking=False):
             return False
         try:

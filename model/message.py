@@ -59,7 +59,7 @@ class Query(msgspec.Struct, frozen=True, array_like=True, tag="query"):
     """PROTO-6: a snapshot, no change.
 
     Without ``tag`` it shows the newest record known to be chosen and all above it (``lineage``: the headers of everything held);
-    with ``tag`` just that record. Headers of ``known`` tags are left out of the answer. ``shares`` and ``sealed`` ask for those too.
+    with ``tag`` just that record. ``shares`` and ``sealed`` ask for those too. Headers and sealed values of ``known`` tags are left out.
     """
 
     known: tuple[Ballot, ...] = ()

@@ -220,4 +220,4 @@ def _answer(seat: Seat, register: Register, query: Query, now_ms: int) -> Snapsh
 def _view(seat: Seat, held: Held, *, shares: bool, sealed: bool, known: bool = False) -> View:
     header = held.header
     share = held.share if shares and share_is_sound(seat.secret, header, seat.node, held.share) else None
-    return View(header.tag, None if known else header, held.ballot, held.chosen, share, held.sealed if sealed else None)
+    return View(header.tag, None if known else header, held.ballot, held.chosen, share, held.sealed if sealed and not known else None)

@@ -37,8 +37,8 @@ class Phase(enum.Enum):
 class Wanted(msgspec.Struct, frozen=True):
     """What is read: the latest version, or ``version``, or the one valid ``at`` a time, or the whole ``history``.
 
-    ``reveal``: rebuild the value. ``survey``: hear every node before judging (for repair and recovery). ``decision``: the
-    register is a group's; the outcome says how it was decided.
+    ``reveal``: rebuild the value. ``survey``: hear every node before judging, and gather what repair needs, but rebuild nothing.
+    ``decision``: the register is a group's; the outcome says how it was decided.
     """
 
     version: int | None = None
@@ -114,9 +114,9 @@ def step(reading: Reading, event: Event) -> Step:
 def _ask(reading: Reading, nodes: list[str]) -> Step:
     own = reading.answers.get(reading.me)
     known = tuple(view.tag for view in own.views) if own is not None else ()
-    sealed = reading.wanted.reveal or reading.wanted.survey
-    local = reading.me not in reading.answers
-    query = Query(known, shares=sealed and not reading.wanted.lineage, sealed=sealed and local, lineage=reading.wanted.lineage)
+    lineage = reading.wanted.lineage
+    shards = (reading.wanted.reveal or reading.wanted.survey) and not lineage
+    query = Query(known, shares=shards, sealed=shards, lineage=lineage)
     return _replace(reading, asked=reading.asked | set(nodes)), [Send(node, reading.secret, query) for node in nodes]
 
 
@@ -162,7 +162,7 @@ def _resolved(reading: Reading, event: Resolved) -> Step:
     if event.group not in reading.needs:
         return reading, []
     if event.committed is None:
-        return _finish(_replace(reading, contended=reading.contended or event.busy), _unavailable(reading))
+        return _finish(reading, _unavailable(_replace(reading, contended=reading.contended or event.busy)))
     groups = {**reading.groups, event.group: event.committed}
     return _advance(_replace(reading, groups=groups, needs=reading.needs - {event.group}))
 
@@ -291,11 +291,14 @@ def _gather(reading: Reading) -> Step:
     header, version, evidence = reading.target, reading.version, reading.evidence
     assert header is not None, "shares are gathered for a version"
     assert version is not None, "shares are gathered for a version"
-    if not reading.wanted.reveal:
-        return _finish(reading, Found(version, None, header.encoding))
+    nothing_shown = Found(version, None, header.encoding)
+    if not reading.wanted.reveal and not reading.wanted.survey:
+        return _finish(reading, nothing_shown)
     shares = evidence.sound_shares(header)
     sealed = evidence.sealed(header)
     if len(shares) >= header.threshold and sealed is not None:
+        if reading.wanted.survey:
+            return _finish(reading, nothing_shown)
         try:
             return _finish(reading, Found(version, open_value(reading.secret, header, shares, sealed), header.encoding))
         except (ShamirError, EnvelopeError):
@@ -323,7 +326,8 @@ def _unavailable(reading: Reading) -> Failed:
     """Not now. While a write or a delete is under way, or somebody is slow, it may be asked again at once; else too few nodes answer."""
     seen = reading.answers.values()
     gone_on = reading.target is not None and any(snapshot.erased > reading.target.tag for snapshot in seen)
-    busy = reading.contended or gone_on or bool(_open(reading)) or any(snapshot.lease_ms > 0 for snapshot in seen)
+    slow = reading.phase is not Phase.REWRITING and bool(_open(reading))
+    busy = reading.contended or gone_on or slow or any(snapshot.lease_ms > 0 for snapshot in seen)
     return Failed("unavailable", names=(reading.secret.name,), retry_ms=RETRY_MS if busy and len(seen) >= reading.quorum.read else None)
 
 

@@ -13,11 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from http.client import HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
-from urllib3.connection import HTTPSConnection
 
 from model.identity import Identity, IdentityError, Role
 from model.message import (
@@ -92,20 +92,26 @@ class _Connection(HTTPSConnection):
     """A connection to exactly one node: a host name alone would let one node pose as another."""
 
     def __init__(self, road: Road, context: ssl.SSLContext) -> None:
-        super().__init__(road.host, road.port, timeout=road.connect_seconds, ssl_context=context)
+        super().__init__(road.host, road.port, timeout=road.connect_seconds, context=context)
         self._road = road
 
     def connect(self) -> None:
         super().connect()
         if identity_of(self.sock, self._road.identity.trust_domain) != self._road.identity:
             raise IdentityError("the certificate belongs to another node")
-        self.set_deadline()
 
-    def set_deadline(self) -> None:
-        """The answer to the next request must be complete in time, however slowly it drips."""
-        if isinstance(self.sock, DeadlineSocket):
-            self.sock.settimeout(self._road.answer_seconds)
-            self.sock.deadline = time.monotonic() + self._road.answer_seconds
+    def post(self, path: str, body: bytes, limit_bytes: int) -> bytes:
+        """The body of the answer to one request. Head and body leave in one piece. Raises ValueError unless it is 200 and short enough."""
+        assert isinstance(self.sock, DeadlineSocket), "an open connection"
+        self.sock.settimeout(self._road.answer_seconds)
+        self.sock.deadline = time.monotonic() + self._road.answer_seconds  # for the whole answer, however slowly it drips
+        head = f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/msgpack\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.sock.sendall(head.encode() + body)
+        response = HTTPResponse(self.sock, method="POST")
+        response.begin()
+        if response.status != 200 or response.length is None or response.length > limit_bytes:
+            raise ValueError(f"unusable answer, status {response.status}")
+        return response.read()
 
 
 class _Lane:
@@ -211,14 +217,7 @@ class Road:
 
     def _post(self, connection: _Connection, messages: tuple[Addressed, ...]) -> Sequence[Reply] | None:
         body = encode(Exchange(self._sender, self.store, messages))
-        headers = {"Content-Type": "application/msgpack"}
-        connection.set_deadline()
-        connection.request("POST", "/v1/messages", body=body, headers=headers, preload_content=False, decode_content=False)
-        response = connection.getresponse()
-        answer = response.read(self._answer_bytes + 1)
-        if response.status != 200 or len(answer) > self._answer_bytes or response.read(1):
-            raise ValueError(f"unusable answer, status {response.status}")
-        replies = _decode(answer)
+        replies = _decode(connection.post("/v1/messages", body, self._answer_bytes))
         self.store = replies.store
         if replies.replies is not None and len(replies.replies) != len(messages):
             raise ValueError("an answer of another length")

@@ -30,4 +30,6 @@ def _readable(sock: Any) -> bool:
     """Whether the next request begins within the linger time. Bytes that TLS has read ahead count too."""
     if isinstance(sock, ssl.SSLSocket) and sock.pending():
         return True
-    return bool(select.select([sock], [], [], LINGER_SECONDS)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(LINGER_SECONDS * 1000))

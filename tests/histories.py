@@ -16,7 +16,7 @@ from linearizability import Call
 from model.operation import Failed, History, Operation, Read, Result, SecretId
 from model.secret import Write, named
 
-NOTHING = frozenset({"voting_failed", "write_conflict", "unavailable"})
+NOTHING = frozenset({"voting_failed", "write_conflict", "unavailable", "rate_limited", "audit_unavailable"})
 """Failures that promise that nothing happened."""
 UNKNOWN = frozenset({"writing_failed", "internal_error"})
 """Failures that promise nothing. A gateway or node that dies may answer with an error of its server."""

@@ -88,7 +88,7 @@ class State(NamedTuple):
 
 @dataclass(eq=False)
 class Item:
-    """What must find its place: a slot, a delete, or (``fits``) an answer that changes nothing. ``live``: what it needs the secret to be."""
+    """What must find its place: a slot, a delete, or (``fits``) an answer that changes nothing. ``live``: what the secret must be."""
 
     call: str
     invoked: int
@@ -105,7 +105,7 @@ Step = tuple[State, tuple[Item, ...], int]
 
 
 def check(calls: Sequence[Call]) -> int:
-    """How many states were looked at. Raises Violation, Undecided; ValueError for a history that is not of one secret with unique values."""
+    """How many states were looked at. Raises Violation, Undecided; ValueError where values are not unique, or keys used wildly."""
     return Checker(calls).search()
 
 

@@ -12,7 +12,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from model.operation import Create, Delete, Deleted, Failed, Found, History, Operation, Read, Result, SecretId, Update, Version, Versions, Written
+from model.operation import (
+    Create,
+    Delete,
+    Deleted,
+    Failed,
+    Found,
+    History,
+    Operation,
+    Read,
+    Result,
+    SecretId,
+    Update,
+    Version,
+    Versions,
+    Written,
+)
 
 
 @dataclass

@@ -13,7 +13,22 @@ from hashlib import sha256
 import msgspec
 from linearizability import Call
 
-from model.operation import Create, Delete, Failed, Found, History, NewValue, Read, Result, Retry, SecretId, Update, Version, Versions, Written
+from model.operation import (
+    Create,
+    Delete,
+    Failed,
+    Found,
+    History,
+    NewValue,
+    Read,
+    Result,
+    Retry,
+    SecretId,
+    Update,
+    Version,
+    Versions,
+    Written,
+)
 from model.secret import Secret, Write, perform
 
 NAME = SecretId("default", "hot")
@@ -150,7 +165,9 @@ def false_refusal(calls: list[Call], chance: random.Random) -> bool:
     if call.result is None:
         return False
     if isinstance(call.operation, Create):
-        call.result = Failed("secret_exists") if isinstance(call.result, Written) else Written((Version(1, SAFE_TIME + call.invoked * 10 + 5),))
+        call.result = (
+            Failed("secret_exists") if isinstance(call.result, Written) else Written((Version(1, SAFE_TIME + call.invoked * 10 + 5),))
+        )
     else:
         call.result = Failed("secret_not_found")
     return True

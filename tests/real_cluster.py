@@ -87,9 +87,15 @@ class RealCluster:
         self._down.discard(server)
 
     def kill(self, *servers: str) -> None:
-        """kill -9, as ``kofn local kill`` does it but without the time that a command takes to begin. Returns when they are gone."""
+        """kill -9, as ``kofn local kill`` does it but without the time that a command takes to begin.
+
+        Returns when the kernel has closed all that they had open: until then a request may still be written into a dying connection,
+        and then its outcome is rightly unknown.
+        """
         for server in servers:
+            pids = processes.pids(self._server(server))
             processes.kill(self._server(server))
+            eventually(lambda pids=pids: all(map(_is_dead, pids)), f"{server} is dead")
             self._down.add(server)
 
     def pause(self, *servers: str) -> None:
@@ -177,7 +183,7 @@ def eventually(holds: Callable[[], Any], what: str, seconds: float = HEALING_SEC
     deadline = time.monotonic() + seconds
     while not (last := holds()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what} (last: {last!r})"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def disguises(data: bytes) -> set[bytes]:
@@ -190,6 +196,15 @@ def files_with(paths: Iterable[Path], secrets: Iterable[bytes]) -> list[Path]:
     """Those files in whose raw bytes any of ``secrets`` stands, in any of its disguises."""
     needles = {needle for secret in secrets for needle in disguises(secret)}
     return [path for path in paths if any(needle in content for content in [path.read_bytes()] for needle in needles)]
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether nothing is left of a process but, perhaps, its entry in the process table."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        return len(list((folder / "task").iterdir())) == 1 and (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _count(database: Path, sql: str) -> int:

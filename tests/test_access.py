@@ -63,6 +63,10 @@ def told(response: TestResponse) -> tuple[int, bytes, list[tuple[str, str]]]:
     return response.status_code, response.data.replace(identifier.encode(), b"ID"), headers
 
 
+def env(client: FlaskClient, content: str, **options: object) -> TestResponse:
+    return client.post("/api/v1/env", json={"content": content, **options}, headers=LIMITED)
+
+
 REQUESTS: dict[str, Callable[[FlaskClient, str], TestResponse]] = {
     "create": lambda client, name: client.post(SECRETS, json={"name": name, "value": "v"}, headers=LIMITED),
     "read": lambda client, name: client.get(f"{SECRETS}/{name}", headers=LIMITED),
@@ -72,7 +76,9 @@ REQUESTS: dict[str, Callable[[FlaskClient, str], TestResponse]] = {
     "history": lambda client, name: client.get(f"/api/v1/history/{name}", headers=LIMITED),
     "batch": lambda client, name: client.post("/api/v1/batch/read", json={"names": [name]}, headers=LIMITED),
     "secret in .env": lambda client, name: client.post("/api/v1/env", json={"content": f"A=secret({name})\n"}, headers=LIMITED),
-    "unrevealed": lambda client, name: client.post("/api/v1/env", json={"content": f"A=secret({name})\n", "expand": False}, headers=LIMITED),
+    "unrevealed": lambda client, name: client.post(
+        "/api/v1/env", json={"content": f"A=secret({name})\n", "expand": False}, headers=LIMITED
+    ),
     "enc in .env": lambda client, name: client.post("/api/v1/env", json={"content": f"A=enc({name}, v)\n"}, headers=LIMITED),
 }
 NEEDS = {

@@ -146,7 +146,9 @@ def test_health_metrics_and_unknown_routes_leave_no_line(client: FlaskClient, pa
 
 
 def test_no_value_no_token_and_no_unknown_input_is_recorded(client: FlaskClient, path: Path) -> None:
-    client.post(SECRETS, json={"name": "a", "value": "marker"}, headers={**AUTH, "User-Agent": "marker\x1b[31m", "Idempotency-Key": "marker"})
+    client.post(
+        SECRETS, json={"name": "a", "value": "marker"}, headers={**AUTH, "User-Agent": "marker\x1b[31m", "Idempotency-Key": "marker"}
+    )
     client.get(f"{SECRETS}/a%0d%0amarker?marker=marker", headers=AUTH)
     client.post("/api/v1/env", json={"content": "A=enc(b, marker)\n"}, headers=AUTH)
     client.get(f"{SECRETS}/a", headers={"Authorization": "Bearer marker"})

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from model.audit import GENESIS, ChainError, Head, append, before, follow
 
 texts = st.text(max_size=20)
-members = st.dictionaries(texts.filter(lambda key: key not in {"seq", "prev", "hash"}), texts | st.integers(0, 10**6) | st.none(), max_size=3)
+members = st.dictionaries(
+    texts.filter(lambda key: key not in {"seq", "prev", "hash"}), texts | st.integers(0, 10**6) | st.none(), max_size=3
+)
 
 
 def chain(*entries: dict[str, object], head: Head = GENESIS) -> tuple[list[bytes], Head]:

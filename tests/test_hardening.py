@@ -70,6 +70,16 @@ def sent(gateway: Gateway, data: bytes) -> ssl.SSLSocket:
     return connection
 
 
+def deaf(gateway: Gateway) -> ssl.SSLSocket:
+    """A connection on which as much is asked as can be sent, and no answer read."""
+    connection = gateway.connect()
+    connection.settimeout(0.3)
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(HEALTH * 500)
+    return connection
+
+
 POST = f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\n{AUTH}Content-Type: application/json\r\n".encode()
 IDLERS = {
     "silent before TLS": tcp,
@@ -82,6 +92,7 @@ IDLERS = {
     "a body far too large": lambda gateway: sent(gateway, POST + b"Content-Length: 1073741824\r\n\r\n" + b" " * 4000),
     "a refused chunked body": lambda gateway: sent(gateway, POST + b"Transfer-Encoding: chunked\r\n\r\n"),
     "answered and not closed": lambda gateway: sent(gateway, HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")),
+    "answered and not read": deaf,
     "answered and kept": lambda gateway: sent(gateway, HEALTH),
 }
 

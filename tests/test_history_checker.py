@@ -75,7 +75,7 @@ GOOD = {
         Call(Read(NAME, at=15), 9, 10, found("a", 1, 10, 20)),
         Call(Read(NAME, at=9), 9, 10, Failed("version_not_found")),
         Call(History(NAME), 11, 12, history(10, 20)),
-        Call(Delete(NAME), 13, 14, Deleted()),
+        Call(Delete(NAME, 0), 13, 14, Deleted()),
         Call(Read(NAME), 15, 16, ABSENT),
         Call(create("c"), 17, 18, written(1, 30)),
     ],
@@ -92,11 +92,11 @@ GOOD = {
     ],
     "an unknown delete that nobody saw explains an absence": [
         Call(create("a"), 1, 2, written(1, 10)),
-        Call(Delete(NAME), 3),
+        Call(Delete(NAME, 0), 3),
         Call(Read(NAME), 4, 5, found("a", 1, 10)),
         Call(create("b"), 6, 7, written(1, 20)),
     ],
-    "an unknown create that nobody saw explains a delete": [Call(create("a"), 1), Call(Delete(NAME), 2, 3, Deleted())],
+    "an unknown create that nobody saw explains a delete": [Call(create("a"), 1), Call(Delete(NAME, 0), 2, 3, Deleted())],
     "an unknown update leaves out a number": [
         Call(create("a"), 1, 2, written(1, 10)),
         Call(update("b"), 3),
@@ -110,7 +110,7 @@ GOOD = {
     ],
     "a retry gets the first outcome after a delete": [
         Call(create("a", KEY), 1),
-        Call(Delete(NAME), 2, 3, Deleted()),
+        Call(Delete(NAME, 0), 2, 3, Deleted()),
         Call(create("a", KEY), 4, 5, written(1, 10)),
         Call(Read(NAME), 6, 7, ABSENT),
     ],
@@ -142,12 +142,12 @@ BAD = {
     "an acknowledged write is lost": [Call(create("a"), 1, 2, written(1, 10)), Call(Read(NAME), 3, 4, ABSENT)],
     "a deleted secret comes back": [
         Call(create("a"), 1, 2, written(1, 10)),
-        Call(Delete(NAME), 3, 4, Deleted()),
+        Call(Delete(NAME, 0), 3, 4, Deleted()),
         Call(Read(NAME), 5, 6, found("a", 1, 10)),
     ],
     "a late retry brings a deleted secret back": [
         Call(create("a", KEY), 1, 2, written(1, 10)),
-        Call(Delete(NAME), 3, 4, Deleted()),
+        Call(Delete(NAME, 0), 3, 4, Deleted()),
         Call(create("a", KEY), 5, 6, written(1, 50)),
     ],
     "one key writes twice": [
@@ -158,7 +158,7 @@ BAD = {
     "times go back": [Call(create("a"), 1, 2, written(1, 10)), Call(update("b"), 3, 4, written(2, 5))],
     "times go back through a deletion": [
         Call(create("a"), 1, 2, written(1, 10)),
-        Call(Delete(NAME), 3, 4, Deleted()),
+        Call(Delete(NAME, 0), 3, 4, Deleted()),
         Call(create("b"), 5, 6, written(1, 5)),
     ],
     "a number left out for no reason": [Call(create("a"), 1, 2, written(1, 10)), Call(update("b"), 3, 4, written(3, 20))],
@@ -174,7 +174,7 @@ BAD = {
     ],
     "an unknown delete explains only one absence": [
         Call(create("a"), 1, 2, written(1, 10)),
-        Call(Delete(NAME), 3),
+        Call(Delete(NAME, 0), 3),
         Call(create("b"), 4, 5, written(1, 20)),
         Call(create("c"), 6, 7, written(1, 30)),
     ],

@@ -73,7 +73,7 @@ def test_the_head_is_sought_from_the_highest_accepted_ballot_downwards() -> None
         "n2": snapshot(view(CREATE, "n2"), view(settled, "n2", at=5)),
         "n3": snapshot(view(CREATE, "n3"), view(rival, "n3")),
     }
-    assert evidence(None or QUORUM, **answers).judge().head == settled.header
+    assert evidence(QUORUM, **answers).judge().head == settled.header
 
 
 def test_a_chosen_record_that_is_known_by_repair_only_is_not_overlooked_for_a_dead_one_with_a_higher_ballot() -> None:  # PROTO-10
@@ -124,11 +124,6 @@ def test_a_provisional_record_is_unresolved_until_its_groups_decision_is_known()
 def test_a_provisional_record_that_too_few_can_hold_needs_no_decision() -> None:  # PROTO-14
     member = cut_of(header_of(1, group="g"))
     assert evidence(n1=snapshot(view(member, "n1")), n2=snapshot(), n3=snapshot()).standing(ballot(1)) is Standing.VOID
-
-
-def chain() -> tuple[object, ...]:
-    unsure = cut_of(header_of(2, CREATE.header))
-    return unsure, cut_of(header_of(3, CREATE.header, unsure.header))
 
 
 def test_the_lineage_runs_from_the_head_to_the_create_of_its_incarnation() -> None:  # PROTO-15

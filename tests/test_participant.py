@@ -254,10 +254,10 @@ def test_a_query_shows_what_was_asked_and_the_lease_and_changes_nothing() -> Non
     assert shown(step(register, Query(tag=ballot(1), shares=True))[1]) == [(1, True, False)]
 
 
-def test_a_query_leaves_out_the_headers_that_the_asker_knows() -> None:  # PROTO-6
-    reply = step(holding(held(CREATE), held(UPDATE)), Query(known=(ballot(2),)))[1]
+def test_a_query_leaves_out_the_headers_and_sealed_values_that_the_asker_has() -> None:  # PROTO-6
+    reply = step(holding(held(CREATE), held(UPDATE)), Query(known=(ballot(2),), sealed=True))[1]
     assert isinstance(reply, Snapshot)
-    assert [each.header for each in reply.views] == [CREATE.header, None]
+    assert [(each.header, each.sealed) for each in reply.views] == [(CREATE.header, CREATE.sealed), (None, None)]
 
 
 def test_a_corrupt_share_is_never_shown() -> None:  # PROTO-17

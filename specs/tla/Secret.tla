@@ -32,7 +32,8 @@ CONSTANTS
   Threshold,    \* k
   Verbs,        \* what each writer wants: a sequence of create, update, delete, settle
   Kinds,        \* what each reader wants: a sequence of latest, history, survey
-  Begin,        \* "absent"; "whole": a first version that all nodes hold and know to be chosen; "partial": W nodes or more hold it
+  Begin,        \* "absent", or with a first version: "whole", all nodes hold it and know it to be chosen; "missing", all but one do;
+                \* "partial", W nodes or more hold it, and some of them, or none, know
   LastBallot,   \* ballots run from 1 (the first version's, if any) to this
   LossLimit,    \* how many disks may be lost
   Broken        \* rules switched off, {} for the protocol as it is
@@ -142,9 +143,12 @@ AfterRepair(r, t, share) ==                                           \* PROTO-7
 
 Shown(answers) == UNION {DOMAIN answers[n].views : n \in DOMAIN answers}
 Holders(answers, t) == {n \in DOMAIN answers : t \in DOMAIN answers[n].views}
+Under(answers, t, b) == {n \in Holders(answers, t) : answers[n].views[t].ballot = b /\ ~answers[n].views[t].hearsay}
+Counted(answers) == {t \in Shown(answers) : \E b \in Tags : Cardinality(Under(answers, t, b)) >= WriteQuorum}
 Proven(answers) ==
   {t \in Shown(answers) : \E n \in Holders(answers, t) : answers[n].views[t].chosen}
     \union ({header[t].base : t \in Shown(answers)} \ {None})
+    \union (IF "counted" \in Broken THEN {} ELSE Counted(answers))
 NewestMark(snapshot) == Max({None} \union {t \in DOMAIN snapshot.views : snapshot.views[t].chosen})
 
 Contradicted(answers, t) ==
@@ -156,12 +160,11 @@ Standing(answers, t, voted) ==                                        \* PROTO-9
       below == \E q \in Proven(answers) \intersect Shown(answers) : t \in Range(header[q].doubts)
       without == {n \in (DOMAIN answers) \ holders :
                     answers[n].erased <= t /\ (~below \/ voted \/ NewestMark(answers[n]) > t)}
-      Under(b) == Cardinality({n \in holders : answers[n].views[t].ballot = b /\ ~answers[n].views[t].hearsay})
-      acceptances == IF below \/ "ballots" \in Broken THEN Cardinality(holders) ELSE Max({0} \union {Under(b) : b \in Tags})
+      mixed == (below \/ "ballots" \in Broken) /\ Cardinality(holders) >= WriteQuorum
   IN IF t \in Proven(answers) THEN "chosen"
      ELSE IF Contradicted(answers, t) THEN "void"
      ELSE IF N - Cardinality(without) < WriteQuorum THEN "void"
-     ELSE IF acceptances >= WriteQuorum THEN "chosen"
+     ELSE IF mixed \/ t \in Counted(answers) THEN "chosen"
      ELSE "doubt"
 
 Ancestry(t) == <<t>> \o header[t].doubts \o (IF header[t].base = None THEN <<>> ELSE <<header[t].base>>)
@@ -481,8 +484,10 @@ Init ==
   /\ header = [t \in Tags |-> IF Live /\ t = 1 THEN FirstHeader ELSE Unused]
   /\ sent = IF Live THEN {[type |-> "write", ballot |-> 1, tag |-> 1], [type |-> "confirm", tag |-> 1]} ELSE {}
   /\ IF Live
-     THEN \E holders \in {h \in SUBSET Nodes : Cardinality(h) >= IF Begin = "whole" THEN N ELSE Max({K, N - K + 1})} :
-          \E marked \in IF Begin = "whole" THEN {Nodes} ELSE SUBSET holders :
+     THEN \E holders \in CASE Begin = "whole" -> {Nodes}
+                           [] Begin = "missing" -> {Nodes \ {n} : n \in Nodes}
+                           [] Begin = "partial" -> {h \in SUBSET Nodes : Cardinality(h) >= Max({K, N - K + 1})} :
+          \E marked \in IF Begin = "partial" THEN SUBSET holders ELSE {holders} :
             /\ register = [n \in Nodes |->
                  IF n \in holders
                  THEN [promised |-> 1, floor |-> None, erased |-> None, records |-> (1 :> [ballot |-> 1, chosen |-> n \in marked, share |-> TRUE, hearsay |-> FALSE])]

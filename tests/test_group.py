@@ -1,0 +1,174 @@
+"""Several creates as one: all or nothing (PROTO-14)."""
+
+from __future__ import annotations
+
+from model import group as groups
+from model.group import Group
+from model.machine import Heard, PatienceOver, Resolved, Send, TimeUp
+from model.message import Confirm, Refused, Write
+from model.operation import Failed, SecretId, Version, Written
+from model.proposal import RETRY_MS, Decided, Intent, Phase
+from model.record import ZERO, Kind, Register, group_register
+from scenes import Bench, Reaches, ballot, cut_of, header_of, held, retry
+
+A, B = SecretId("default", "a"), SecretId("default", "b")
+DECISION = group_register("g")
+
+
+def done(bench: Bench, machine: Group, sends: list[Send], reaches: Reaches = lambda _: True) -> Group:
+    after = bench.run(machine, sends, reaches)
+    assert isinstance(after, Group)
+    return after
+
+
+def code(machine: Group) -> tuple[str, tuple[str, ...]]:
+    assert isinstance(machine.outcome, Failed)
+    return machine.outcome.code, machine.outcome.names
+
+
+def lost_writes(*secrets: SecretId) -> Reaches:
+    return lambda send: not (isinstance(send.message, Write) and send.secret in secrets)
+
+
+def decision_at(bench: Bench, node: str = "n1") -> Kind | None:
+    records = bench.register(node, DECISION).records
+    return records[-1].header.kind if records else None
+
+
+def test_every_name_is_written_before_the_commit_and_confirmed_only_after_it() -> None:
+    bench = Bench()
+    order: list[str] = []
+
+    def watched(send: Send) -> bool:
+        if isinstance(send.message, Write | Confirm) and send.node == "n1":
+            order.append(f"{type(send.message).__name__} {send.secret.name}")
+        return True
+
+    machine = done(bench, *bench.group("a", "b"), watched)
+    assert machine.outcome == Written((Version(1, 5000), Version(1, 5000)))
+    assert order[:3] == ["Write a", "Write b", "Write g"]
+    assert sorted(order[3:]) == ["Confirm a", "Confirm b", "Confirm g"]
+    assert decision_at(bench) is Kind.COMMIT
+    assert groups.step(machine, TimeUp()) == (machine, [])
+
+
+def test_every_name_that_exists_is_named_and_nothing_is_created() -> None:
+    bench = Bench()
+    for secret in (A, B):
+        bench.run(*bench.propose(Intent("create", 100, b"x"), secret=secret))
+    machine = done(bench, *bench.group("a", "c", "b"))
+    assert code(machine) == ("secret_exists", ("a", "b"))
+    assert bench.register("n1", SecretId("default", "c")).records == ()
+    assert decision_at(bench) is None
+
+
+def test_a_name_that_cannot_be_voted_on_fails_the_group_before_anything_is_written() -> None:
+    bench = Bench()
+    machine = done(bench, *bench.group("a", "b"), lambda send: send.secret != B)
+    assert code(machine) == ("voting_failed", ("b",))
+    assert bench.register("n1", A).records == ()
+
+
+def test_an_undecidable_group_is_not_begun() -> None:
+    bench = Bench()
+    machine = done(bench, *bench.group("a", "b"), lambda send: send.secret != DECISION)
+    assert code(machine) == ("voting_failed", ("a", "b"))
+    assert bench.register("n1", A).records == ()
+
+
+def test_a_decision_contended_before_anything_was_written_may_be_asked_again() -> None:
+    bench = Bench()
+    for node in bench.names:
+        bench.apply(node, bench.propose(Intent("decide"), "n3", DECISION)[1][0].message, DECISION)
+    machine = done(bench, *bench.group("a", "b"))
+    assert machine.outcome == Failed("write_conflict", names=("a", "b"), retry_ms=RETRY_MS)
+
+
+def test_a_name_written_short_of_its_quorum_undoes_the_group() -> None:
+    bench = Bench()
+    machine = done(bench, *bench.group("a", "b"), lost_writes(B))
+    assert code(machine) == ("writing_failed", ("b",))
+    assert decision_at(bench) is Kind.ABORT
+    assert machine.decision.intent.decision is Kind.ABORT
+
+
+def test_a_commit_short_of_its_quorum_is_an_unknown_outcome_and_not_undone() -> None:
+    bench = Bench()
+    machine = done(bench, *bench.group("a", "b"), lost_writes(DECISION))
+    assert code(machine) == ("writing_failed", ("a", "b"))
+    assert machine.decision.phase is Phase.DONE
+
+
+def test_a_group_that_another_write_undid_says_so() -> None:
+    bench = Bench()
+    machine, sends = bench.group("a", "b")
+    waiting = list(sends)
+    while machine.decision.phase is not Phase.WRITING:
+        send = waiting.pop(0)
+        machine, more = groups.step(machine, Heard(send, bench.apply(send.node, send.message, send.secret)))
+        waiting += more
+    for send in waiting:
+        if send.secret == DECISION:
+            machine, _ = groups.step(machine, Heard(send, Refused(ballot(99))))
+    assert code(machine) == ("writing_failed", ("a", "b"))
+
+
+def test_a_slow_coordinator_cannot_commit_what_a_rival_aborted_first() -> None:
+    bench = Bench()
+    machine, sends = bench.group("a", "b")
+    waiting = list(sends)
+    while machine.decision.phase is not Phase.WRITING:
+        send = waiting.pop(0)
+        machine, more = groups.step(machine, Heard(send, bench.apply(send.node, send.message, send.secret)))
+        waiting += more
+    bench.now_ms = 5000
+    rival = bench.run(*bench.propose(Intent("decide"), "n2", DECISION))
+    assert rival.outcome == Decided(Kind.ABORT)
+    assert code(done(bench, machine, waiting)) == ("writing_failed", ("a", "b"))
+    assert decision_at(bench) is Kind.ABORT
+
+
+def test_time_is_up_ends_the_group_wherever_it_stands() -> None:
+    bench = Bench()
+    machine, sends = bench.group("a", "b")
+    assert code(groups.step(machine, TimeUp())[0]) == ("voting_failed", ("a", "b"))
+    waiting = list(sends)
+    for phase in (Phase.WRITING, Phase.CHOSEN):
+        while machine.members[0].phase is not phase:
+            send = waiting.pop(0)
+            machine, more = groups.step(machine, Heard(send, bench.apply(send.node, send.message, send.secret)))
+            waiting += more
+        assert code(groups.step(machine, TimeUp())[0])[0] == "writing_failed"
+
+
+def test_patience_is_every_members() -> None:
+    machine, _ = Bench().group("a", "b")
+    after, _ = groups.step(machine, PatienceOver())
+    assert [member.patient for member in (*after.members, after.decision)] == [False] * 3
+
+
+def test_a_retried_group_gets_its_first_outcome() -> None:  # SEM-20
+    bench = Bench()
+    first = done(bench, *bench.group("a", "b", retry=retry("key")))
+    again = done(bench, *bench.group("a", "b", group="h", me="n2", retry=retry("key")))
+    assert again.outcome == first.outcome
+    assert bench.register("n1", group_register("h")).records == ()
+
+
+def test_a_retry_of_which_only_a_part_is_remembered_creates_nothing() -> None:  # SEM-22
+    bench = Bench()
+    bench.run(*bench.propose(Intent("create", 100, b"a", retry=retry("key")), secret=A))
+    assert code(done(bench, *bench.group("a", "b", retry=retry("key")))) == ("secret_exists", ("a",))
+
+
+def test_members_that_meet_another_group_share_its_resolution() -> None:
+    bench = Bench()
+    member = cut_of(header_of(1, group="other"))
+    for node in bench.names:
+        for secret in (A, B):
+            bench.registers[node, secret] = Register(ballot(1), ZERO, (held(member, node),))
+    waiting = done(bench, *bench.group("a", "b", "c"))
+    assert waiting.needs == {"other"}
+    after = done(bench, *groups.step(waiting, Resolved("other", False)))
+    assert isinstance(after.outcome, Written)
+    assert code(groups.step(waiting, Resolved("other", True))[0]) == ("secret_exists", ("a", "b"))
