@@ -77,9 +77,7 @@ class _Story:
         self._late = f"late-{secrets.token_hex(8)}"
         for name, value in (("password.txt", self._password), ("new-password.txt", self._new_password), ("late.txt", self._late)):
             (folder / name).write_text(value + "\n")
-        (folder / ".env").write_text(
-            f"# Settings of the app\nAPI_KEY={self._api_key}\nDATABASE_URL='postgres://app@db.internal/app'\n"
-        )
+        (folder / ".env").write_text(f"# Settings of the app\nAPI_KEY={self._api_key}\nDATABASE_URL='postgres://app@db.internal/app'\n")
 
     def starts(self) -> None:
         title("A cluster of one gateway and five nodes, any three of which serve")

@@ -166,10 +166,7 @@ def _node_toml(plan: Plan, node: str) -> str:
 
 
 def _shared_toml(port: int) -> str:
-    return (
-        f'trust_domain = "{TRUST_DOMAIN}"\nbind = "{HOST}:{port}"\n'
-        'certificate = "cert.pem"\nkey = "key.pem"\nca = "../ca.pem"\n'
-    )
+    return f'trust_domain = "{TRUST_DOMAIN}"\nbind = "{HOST}:{port}"\ncertificate = "cert.pem"\nkey = "key.pem"\nca = "../ca.pem"\n'
 
 
 def _cluster_toml(plan: Plan) -> str:

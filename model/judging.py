@@ -154,16 +154,12 @@ class Evidence:
         """
         chain = [head]
         while not chain[-1].is_create:
-            above = chain[-1]
-            for entry in list(_ancestry(above))[1:]:
-                standing = self.standing(entry.tag)
-                if standing is Standing.VOID:
-                    continue
-                header = self.headers.get(entry.tag)
-                if standing is not Standing.CHOSEN or header is None:
-                    return None
-                chain.append(header)
-                break
+            below = list(_ancestry(chain[-1]))[1:]
+            entry = next(each for each in below if self.standing(each.tag) is not Standing.VOID)  # at the latest the base: it was chosen
+            header = self.headers.get(entry.tag)
+            if header is None or self.standing(entry.tag) is not Standing.CHOSEN:
+                return None
+            chain.append(header)
         return tuple(chain)
 
     def sound_shares(self, header: Header) -> dict[str, bytes]:

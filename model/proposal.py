@@ -65,7 +65,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """Who proposes, and where: coordinator, a random ``boot`` number for this proposal alone, quorum, the n nodes nearest first, lease length."""
+    """Who proposes, and where: coordinator, a random ``boot`` number for this proposal alone, quorum, the n nodes nearest first, lease."""
 
     me: str
     boot: int

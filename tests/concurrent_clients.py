@@ -22,8 +22,23 @@ from http_vault import HttpVault
 from msgspec.structs import replace
 from vault_machine import retry_for
 
-from model.operation import Create, Delete, Failed, Found, History, NewValue, Operation, Read, Result, SecretId, Update, Versions, Written
-from model.secret import Write
+from model.operation import (
+    Create,
+    Delete,
+    Deleted,
+    Failed,
+    Found,
+    History,
+    NewValue,
+    Operation,
+    Read,
+    Result,
+    SecretId,
+    Update,
+    Versions,
+    Written,
+)
+from model.secret import Write, named
 
 HOT_NAMES = tuple(f"hot/{number}" for number in range(3))
 COLD_NAMES = tuple(f"cold/{number}" for number in range(24))
@@ -37,59 +52,36 @@ LAST_LOOK_SECONDS = 60.0
 """How long after the last fault everything may take to be readable."""
 
 
-class Client:
-    """One client. ``vaults`` are the gateways' roads to the same vault."""
+class Chooser:
+    """Random operations on some names, most of them on the ``hot`` ones, with an eye on what was answered before."""
 
-    def __init__(self, vaults: Sequence[HttpVault], namespace: str, recorder: Recorder, number: int, seed: int) -> None:
+    def __init__(self, namespace: str, number: int, seed: int, *, cold: Sequence[str] = COLD_NAMES) -> None:
         self.hot = tuple(SecretId(namespace, name) for name in HOT_NAMES)
-        self.cold = tuple(SecretId(namespace, name) for name in COLD_NAMES)
-        self._vaults = vaults
-        self._recorder = recorder
+        self.cold = tuple(SecretId(namespace, name) for name in cold)
+        self.random = random.Random(f"{seed}/{number}")
         self._number = number
-        self._random = random.Random(f"{seed}/{number}")
         self._serial = 0
         self._seen: dict[SecretId, tuple[int, int]] = {}
         self._done: list[Write] = []
 
-    def work(self, over: threading.Event) -> None:
-        while not over.is_set():
-            operation = self._choose()
-            result = self.ask(operation)
-            if isinstance(operation, Write):
-                self._insist(operation, result, over)
-
-    def ask(self, operation: Write | Read | History) -> Result | None:
-        """One attempt, through any gateway; None where the answer was lost."""
-        vault = self._random.choice(self._vaults)
-        result = self._recorder.perform(lambda asked: perform(vault, asked), operation)
+    def learn(self, operation: Operation, result: Result | None) -> None:
+        """Remember the version shown, and a key that has done its work."""
         if isinstance(result, Found | Written) and isinstance(operation, Create | Update | Read):
             version = result.version if isinstance(result, Found) else result.versions[-1]
-            name = operation.secret if isinstance(operation, Read) else _name(operation)
-            self._seen[name] = (version.version, version.valid_from)
-        return result
+            self._seen[named(operation)[-1]] = (version.version, version.valid_from)
+        if isinstance(operation, Write) and operation.retry is not None and isinstance(result, Written | Deleted):
+            self._done = [*self._done[-9:], operation]
 
-    def _insist(self, write: Write, result: Result | None, over: threading.Event) -> None:
-        """Ask again with the same key for what is unknown, most of the time."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while unknown(result):
-            if write.retry is None or self._random.random() < 0.1 or over.is_set() or time.monotonic() > deadline:
-                return
-            time.sleep(self._random.uniform(0.05, 0.5))
-            result = self.ask(write)
-        if write.retry is not None and not isinstance(result, Failed):
-            self._done = [*self._done[-9:], write]
-
-    def _choose(self) -> Write | Read | History:
-        chance = self._random.random()
+    def choose(self) -> Write | Read | History:
+        chance = self.random.random()
         if self._done and chance < 0.04:
-            write = self._random.choice(self._done)
+            write = self.random.choice(self._done)
             return self._other_value(write) if chance < 0.015 else write
-        name = self._random.choice(self.hot if self._random.random() < HOT_SHARE else self.cold)
-        self._serial += 1
-        new = NewValue(name, f"{self._number}.{self._serial}".encode())
+        name = self.random.choice(self.hot if self.random.random() < HOT_SHARE else self.cold)
+        new = self.fresh(name)
         version, time_us = self._seen.get(name, (1, 0))
-        near = max(1, version + self._random.choice((-1, 0, 0, 1)))
-        match self._random.choices(KINDS, WEIGHTS)[0]:
+        near = max(1, version + self.random.choice((-1, 0, 0, 1)))
+        match self.random.choices(KINDS, WEIGHTS)[0]:
             case "create":
                 return self._keyed(Create((new,), 0))
             case "update":
@@ -101,28 +93,65 @@ class Client:
             case "version":
                 return Read(name, version=near)
             case "at" if time_us:
-                return Read(name, at=time_us + self._random.choice((-CLOCK_TICK_US, -1, 0, 1, CLOCK_TICK_US)))
+                return Read(name, at=time_us + self.random.choice((-CLOCK_TICK_US, -1, 0, 1, CLOCK_TICK_US)))
             case "history":
                 return History(name)
             case _:
                 return Read(name)
 
+    def fresh(self, name: SecretId) -> NewValue:
+        """A value unlike any other."""
+        self._serial += 1
+        return NewValue(name, f"{self._number}.{self._serial}".encode())
+
     def _keyed(self, write: Write) -> Write:
-        if self._random.random() < 0.25:
+        if self.random.random() < 0.25:
             return write
         return replace(write, retry=retry_for(f"{self._number}/{self._serial}", write))
 
     def _other_value(self, write: Write) -> Write:
         """The same key with another value; a delete has none."""
-        self._serial += 1
-        value = f"{self._number}.{self._serial} other".encode()
         match write:
             case Create(secrets=(new,)):
-                return replace(write, secrets=(replace(new, value=value),))
+                return replace(write, secrets=(self.fresh(new.secret),))
             case Update(secret=new):
-                return replace(write, secret=replace(new, value=value))
+                return replace(write, secret=self.fresh(new.secret))
             case _:
                 return write
+
+
+class Client:
+    """One client. ``vaults`` are the gateways' roads to the same vault."""
+
+    def __init__(self, vaults: Sequence[HttpVault], recorder: Recorder, chooser: Chooser) -> None:
+        self.names = (*chooser.hot, *chooser.cold)
+        self._vaults = vaults
+        self._recorder = recorder
+        self._chooser = chooser
+        self._random = chooser.random
+
+    def work(self, over: threading.Event) -> None:
+        while not over.is_set():
+            operation = self._chooser.choose()
+            result = self.ask(operation)
+            if isinstance(operation, Write):
+                self._insist(operation, result, over)
+
+    def ask(self, operation: Write | Read | History) -> Result | None:
+        """One attempt, through any gateway; None where the answer was lost."""
+        vault = self._random.choice(self._vaults)
+        result = self._recorder.perform(lambda asked: perform(vault, asked), operation)
+        self._chooser.learn(operation, result)
+        return result
+
+    def _insist(self, write: Write, result: Result | None, over: threading.Event) -> None:
+        """Ask again with the same key for what is unknown, most of the time."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while unknown(result):
+            if write.retry is None or self._random.random() < 0.1 or over.is_set() or time.monotonic() > deadline:
+                return
+            time.sleep(self._random.uniform(0.05, 0.5))
+            result = self.ask(write)
 
 
 def perform(vault: HttpVault, operation: Operation) -> Result | None:
@@ -134,14 +163,6 @@ def perform(vault: HttpVault, operation: Operation) -> Result | None:
 
 def unknown(result: Result | None) -> bool:
     return result is None or (isinstance(result, Failed) and result.code in UNKNOWN)
-
-
-def _name(write: Write) -> SecretId:
-    match write:
-        case Create(secrets=(new, *_)) | Update(secret=new):
-            return new.secret
-        case _:
-            return write.secret
 
 
 class Nemesis(ABC):
@@ -167,7 +188,7 @@ class Campaign:
         self.recorder = Recorder()
         self.nemesis = nemesis
         self.states = 0
-        self._clients = [Client(vaults, namespace, self.recorder, number, seed) for number in range(clients)]
+        self._clients = [Client(vaults, self.recorder, Chooser(namespace, number, seed)) for number in range(clients)]
 
     def run(self, seconds: float) -> None:
         """Raises history_checker.Violation, and AssertionError where something cannot be read in the end."""
@@ -197,7 +218,7 @@ class Campaign:
     def _look(self) -> None:
         """Read everything: the latest, the history, each version of it."""
         deadline = time.monotonic() + LAST_LOOK_SECONDS
-        for name in (*self._clients[0].hot, *self._clients[0].cold):
+        for name in self._clients[0].names:
             self._definitely(Read(name), deadline)
             history = self._definitely(History(name), deadline)
             for version in history.versions if isinstance(history, Versions) else ():

@@ -5,9 +5,12 @@ A client cannot see these; a breach shows here long before some read happens to 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from simulation import Cluster
+
 from model.operation import SecretId
 from model.record import Ballot, Header, Kind, group_register
-from simulation import Cluster
 
 
 def chosen(cluster: Cluster, secret: SecretId) -> dict[Ballot, Header]:
@@ -39,7 +42,7 @@ def inspect(cluster: Cluster) -> None:
 def _one_chain(truth: dict[Ballot, Header]) -> None:
     """Two chosen records are always one above the other."""
     tags = list(truth)
-    for below, above in zip(tags, tags[1:], strict=False):
+    for below, above in pairwise(tags):
         assert truth[above].names_ancestor(below), f"chosen {above} does not stand on chosen {below}"
 
 

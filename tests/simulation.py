@@ -330,7 +330,7 @@ class Cluster:
                 self._step(sender, post.task, Heard(post.send, parcel.reply))
             return
         node = self.nodes[post.send.node]
-        if parcel.heard and not self.faults.harmless and len(self.parcels) > 3 and self.random.random() < 0.9:  # late: after most of what was sent later
+        if parcel.heard and not self.faults.harmless and len(self.parcels) > 3 and self.random.random() < 0.9:  # later than most
             self.parcels.append(parcel)
             return
         if not node.up:

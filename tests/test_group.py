@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scenes import Bench, Reaches, ballot, cut_of, header_of, held, retry
+
 from model import group as groups
 from model.group import Group
 from model.machine import Heard, PatienceOver, Resolved, Send, TimeUp
@@ -9,7 +11,6 @@ from model.message import Confirm, Refused, Write
 from model.operation import Failed, SecretId, Version, Written
 from model.proposal import RETRY_MS, Decided, Intent, Phase
 from model.record import ZERO, Kind, Register, group_register
-from scenes import Bench, Reaches, ballot, cut_of, header_of, held, retry
 
 A, B = SecretId("default", "a"), SecretId("default", "b")
 DECISION = group_register("g")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+from scenes import ENTROPY, QUORUM, SECRET, ballot, cut_of, doubt, header_of, snapshot, view
 
 from model.judging import Evidence, Standing
 from model.message import Snapshot
 from model.quorum import Quorum
 from model.record import Kind
-from scenes import ENTROPY, QUORUM, SECRET, ballot, cut_of, doubt, header_of, snapshot, view
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 CREATE = cut_of(header_of(1))

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-
 import workload
+
 from model import participant, proposal, reading
 from model.judging import Evidence, Judgement, Standing
-from model.message import Erase, Message, Repair, Reply, Void, Vote, Write
+from model.message import Erase, Message, Repair, Reply, Vote, Write
 from model.operation import Result, Retry
 from model.participant import Seat
 from model.quorum import Quorum
@@ -100,9 +100,7 @@ def erase_on_write(patch: Patch) -> None:
 
 def quorum_one_short(patch: Patch) -> None:
     """PROTO-1 with W one smaller."""
-    write = Quorum.write.fget
-    assert write is not None
-    patch.setattr(Quorum, "write", property(lambda self: write(self) - 1))
+    patch.setattr(Quorum, "write", property(lambda quorum: max(quorum.threshold, quorum.share_count - quorum.threshold + 1) - 1))
 
 
 def blind_retry(patch: Patch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-
 import workload
+from scenes import SECRET, ballot, cut_of, header_of, held, retry
+from simulation import Cluster, Node
+
 from model import participant
 from model.message import (
     Accepted,
@@ -30,8 +32,6 @@ from model.message import (
 from model.operation import SecretId
 from model.participant import Reach, reach
 from model.record import ZERO, Cut, Held, Kind, Lease, Register
-from scenes import SECRET, ballot, cut_of, header_of, held, retry
-from simulation import Cluster, Node
 
 CREATE = cut_of(header_of(1))
 UPDATE = cut_of(header_of(2, CREATE.header))

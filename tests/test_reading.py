@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from scenes import ENTROPY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held, snapshot, to, view, without
 
 from model import reading as readings
-from model.machine import Heard, PatienceOver, Proceed, Resolved, Send, TimeUp
+from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, TimeUp
 from model.message import Accepted, Confirm, Query, Refused, Repair, Snapshot, Unfit, Write
 from model.operation import Failed, Found, Version, Versions
 from model.proposal import RETRY_MS, Decided, Intent, Proposal
 from model.quorum import Quorum
 from model.reading import Phase, Reading, Wanted
 from model.record import Kind, Register, cut, group_register
-from scenes import ENTROPY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held, snapshot, to, view, without
 
 MISSING = Failed("secret_not_found", names=(SECRET.name,))
 UNAVAILABLE = Failed("unavailable", names=(SECRET.name,))
@@ -40,10 +40,10 @@ def kept(*values: bytes, quorum: Quorum | None = None) -> Bench:
     return bench
 
 
-def after_events(bench: Bench, *events: object, wanted: Wanted | None = None) -> tuple[Reading, list[Send]]:
+def after_events(bench: Bench, *events: Event, wanted: Wanted | None = None) -> tuple[Reading, list[Send]]:
     machine, sends = bench.read(wanted)
     for event in events:
-        machine, sends = readings.step(machine, event)  # type: ignore[arg-type]
+        machine, sends = readings.step(machine, event)
     return machine, sends
 
 

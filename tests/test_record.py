@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from scenes import NODES, SECRET, ballot, cut_of, header_of, held
 
 from model.envelope import EnvelopeError
 from model.operation import SecretId
@@ -20,14 +21,14 @@ from model.record import (
     share_is_sound,
     shares_for,
 )
-from scenes import NODES, SECRET, ballot, cut_of, header_of, held
 
 CREATE = cut_of(header_of(1), b"value")
 
 
 def test_ballots_are_ordered_by_counter_then_node_then_boot() -> None:  # PROTO-2
     ordered = [ZERO, Ballot(1, "n1", 9), Ballot(1, "n2", 1), Ballot(1, "n2", 2), Ballot(2, "a", 0)]
-    assert sorted(reversed(ordered)) == ordered
+    backwards = ordered[::-1]
+    assert sorted(backwards) == ordered
     assert Ballot(1, "n1", 5).held_by_same(Ballot(7, "n1", 5))
     assert not Ballot(1, "n1", 5).held_by_same(Ballot(1, "n1", 6))
 

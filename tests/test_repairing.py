@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from scenes import SECRET, Bench, ballot, cut_of, header_of, held, to, without
 
 from model.machine import Send
 from model.message import Confirm, Erase, Repair, Write
@@ -11,7 +12,6 @@ from model.quorum import Quorum
 from model.reading import Reading, Wanted
 from model.record import Register, group_register
 from model.repairing import repairs
-from scenes import SECRET, Bench, ballot, cut_of, header_of, held, to, without
 
 
 def surveyed(bench: Bench, *nodes: str, buffer: int = 1) -> list[Send]:

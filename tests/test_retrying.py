@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
+from scenes import QUORUM, SECRET, cut_of, header_of, retry, snapshot, view
 
 from model.judging import Evidence
 from model.message import Snapshot
 from model.operation import Deleted, Failed, Retry, Version, Written
 from model.record import RETRY_KEPT_US, Buried, Cut, Header, Kind
 from model.retrying import first_outcome, to_bury
-from scenes import QUORUM, SECRET, cut_of, header_of, retry, snapshot, view
 
 MINE = retry("mine")
 CREATE = cut_of(header_of(1, retry=MINE), b"secret")

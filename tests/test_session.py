@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scenes import ONE_WAY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held
+
 from model.machine import Heard, Resolved, Send, TimeUp
 from model.message import Vote
 from model.operation import Failed, Found, Version, Written
@@ -9,7 +11,6 @@ from model.proposal import RETRY_MS, Intent, Proposal
 from model.reading import Reading, Wanted
 from model.record import Register, group_register
 from model.session import Post, Session, Task
-from scenes import ONE_WAY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held
 
 DECISION = group_register("g")
 

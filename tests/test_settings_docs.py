@@ -18,9 +18,7 @@ def test_every_setting_is_documented_with_its_default(title: str, settings: type
     section = DOCUMENT.split(f"## {title}")[1].split("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
     documented = {row[0].strip("| `"): row[1].strip("`") for row in rows}
-    actual = {
-        field.name: "required" if field.default is msgspec.NODEFAULT else field.default for field in msgspec.structs.fields(settings)
-    }
+    actual = {field.name: "required" if field.default is msgspec.NODEFAULT else field.default for field in msgspec.structs.fields(settings)}
     assert documented.keys() == actual.keys()
     for name, default in actual.items():
         text = documented[name]

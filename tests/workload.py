@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
-
 from inspection import erased_is_gone, inspect
 from linearizability import Call, linearizable
-from model.operation import Create, Delete, Deleted, Failed, History, NewValue, Operation, Read, Result, Retry, SecretId, Update, Versions
 from simulation import Cluster, Faults
+
+from model.operation import Create, Delete, Deleted, Failed, History, NewValue, Operation, Read, Result, Retry, SecretId, Update, Versions
 
 NOTHING_HAPPENED = frozenset({"voting_failed", "write_conflict", "unavailable"})
 """Failures that promise that the operation had no effect: they say nothing about the secret."""

@@ -63,6 +63,7 @@ Live == Begin # "absent"
 Writers == 1..Len(Verbs)
 Readers == 1..Len(Kinds)
 Tags == 1..LastBallot
+Ballots == 1..(LastBallot + Len(Kinds))                                \* only a broken reader uses the last ones
 Own(p) == {b \in (IF Live THEN 2 ELSE 1)..LastBallot : (b % Len(Verbs)) + 1 = p}
 Symmetry == Permutations(Nodes)
 
@@ -144,7 +145,7 @@ AfterRepair(r, t, share) ==                                           \* PROTO-7
 Shown(answers) == UNION {DOMAIN answers[n].views : n \in DOMAIN answers}
 Holders(answers, t) == {n \in DOMAIN answers : t \in DOMAIN answers[n].views}
 Under(answers, t, b) == {n \in Holders(answers, t) : answers[n].views[t].ballot = b /\ ~answers[n].views[t].hearsay}
-Counted(answers) == {t \in Shown(answers) : \E b \in Tags : Cardinality(Under(answers, t, b)) >= WriteQuorum}
+Counted(answers) == {t \in Shown(answers) : \E b \in Ballots : Cardinality(Under(answers, t, b)) >= WriteQuorum}
 Proven(answers) ==
   {t \in Shown(answers) : \E n \in Holders(answers, t) : answers[n].views[t].chosen}
     \union ({header[t].base : t \in Shown(answers)} \ {None})
@@ -545,7 +546,7 @@ Shredded ==
     \A t \in 1..(proposal[p].cut - 1) :
       Cardinality({n \in Nodes : t \in DOMAIN register[n].records /\ register[n].records[t].share}) < K
 
-Chosen(t) == \E b \in Tags : Written(b, t)
+Chosen(t) == \E b \in Ballots : Written(b, t)
 Buries(o, t) == header[o].kind = "tombstone" /\ t \in Chain(o)
 
 \* What was acknowledged can be rebuilt until a delete was chosen above it (as long as no disk is lost).
