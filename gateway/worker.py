@@ -60,6 +60,7 @@ class Worker(ThreadWorker):
         super().__init__(*arguments, **options)
         self._counting = threading.Lock()
         self._queued = 0
+        self._serving = 0
         spare = max(1, self.cfg.threads // 2)
         self._spare = threading.BoundedSemaphore(spare)
         ClientSocket.patience = threading.BoundedSemaphore(spare)
@@ -94,6 +95,14 @@ class Worker(ThreadWorker):
         """Serve a request of ``conn`` that has arrived, and those that follow soon. Runs in a thread and never waits for a slow client."""
         with self._counting:
             self._queued -= 1
+            self._serving += 1
+        try:
+            return self._serve(conn)
+        finally:
+            with self._counting:
+                self._serving -= 1
+
+    def _serve(self, conn: Connection) -> After:
         request = None
         try:
             while conn.advance():
@@ -161,7 +170,8 @@ class Worker(ThreadWorker):
 
     def _follows(self, conn: Connection) -> bool:
         """Whether the next request begins within the linger time; no where a thread cannot be spared or somebody waits for one."""
-        if not self.alive or self._queued or not self._spare.acquire(blocking=False):
+        all_threads_taken = self._queued + self._serving > self.cfg.threads
+        if not self.alive or all_threads_taken or not self._spare.acquire(blocking=False):
             return False
         try:
             readable = select.poll()  # select() itself takes no descriptor above 1023

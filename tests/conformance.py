@@ -22,7 +22,8 @@ import requests
 from concurrent_clients import Campaign, Chooser, Nemesis, perform, unknown
 from conformance_rules import SCENARIOS, Broken, Witness
 from histories import NOTHING, UNKNOWN
-from history_checker import Undecided, Violation
+from history_checker import Undecided
+from history_facts import Violation
 from http_vault import Api, HttpVault
 
 from model.operation import Create, Failed, List, Operation

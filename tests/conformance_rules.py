@@ -265,7 +265,7 @@ def a_group_is_created_wholly_or_not(vault: Witness) -> None:
 @rules(18)
 def a_listing_shows_what_is_there_page_by_page(vault: Witness) -> None:
     prefix = f"{vault.name()}/"
-    names = sorted(f"{prefix}{letter}" for letter in "aBc-_9")
+    names = sorted(f"{prefix}{letter}" for letter in "aBc_9z")
     for name in names:
         expect(vault.create(name), 201)
     gone = f"{prefix}gone"

@@ -16,62 +16,20 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from history_facts import FOREVER, Effect, Facts, Violation, tell, tell_write
 from linearizability import Call
 
-from model.operation import Create, Delete, Deleted, Failed, Found, History, Read, Result, Update, Version, Versions, Written
+from model.operation import Create, Delete, Failed, Found, History, Read, Update, Version, Versions, Written
 from model.secret import Write
 
-FOREVER = 2**63
 MOST_STATES = 2_000_000
-
-
-class Violation(Exception):
-    """No order of the calls explains their answers. The text holds no value."""
 
 
 class Undecided(Exception):
     """The search was given up after ``MOST_STATES`` states."""
-
-
-@dataclass(eq=False)
-class Effect:
-    """One write, whatever the number of attempts. It happened after ``first``; where an attempt succeeded it is ``sure``, and was
-    before ``last``. ``written`` is the version that it made, as far as anybody saw it. ``refusals`` are attempts that were refused: the
-    items ``before`` it."""
-
-    number: int
-    write: Write
-    first: int = FOREVER
-    last: int = FOREVER
-    written: Version | None = None
-    sure: bool = False
-    refusals: list[Call] = field(default_factory=list)
-    before: list[Item] = field(default_factory=list)
-
-    @property
-    def value(self) -> bytes | None:
-        match self.write:
-            case Create(secrets=(new,)) | Update(secret=new):
-                return new.value
-            case _:
-                return None
-
-    @property
-    def expected(self) -> int | None:
-        return self.write.expected_version if isinstance(self.write, Update) else None
-
-
-@dataclass(eq=False)
-class Slot:
-    """A version that somebody saw, at its place among all of them. ``effect`` is None where nobody saw its value."""
-
-    time: int
-    version: int | None = None
-    effect: Effect | None = None
-    shown: int = FOREVER
 
 
 class State(NamedTuple):
@@ -113,13 +71,10 @@ class Checker:
     """One history: what is known before the search, then the search."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.effects: list[Effect] = []
+        facts = Facts(calls)
+        self.slots, self.effects, self.doubtful = facts.slots, facts.effects, facts.doubtful
         self.items: list[Item] = []
-        self.late: list[tuple[Effect, Call]] = []
-        self.doubtful: list[int] = []
-        self._gather([call for call in calls if isinstance(call.operation, Create | Update | Delete)])
-        shows = [call for call in calls if isinstance(call.operation, Read | History) and call.result is not None]
-        self.slots = self._order(shows)
+        self.refusals: dict[Effect, list[Item]] = {}
         self.times = [slot.time for slot in self.slots]
         self.places: dict[int, list[int]] = {}
         for place, slot in enumerate(self.slots):
@@ -129,102 +84,13 @@ class Checker:
         self.spent = [0]
         for slot in self.slots:
             self.spent.append(self.spent[-1] + (slot.version != 1 and slot.effect is not None and not slot.effect.sure))
-        self._items(shows)
+        self._items(facts)
         self.items.sort(key=lambda item: item.invoked)
         self.index = {item: number for number, item in enumerate(self.items)}
 
-    # What is known beforehand
+    # What must find its place
 
-    def _gather(self, writes: Sequence[Call]) -> None:
-        """Attempts become effects."""
-        by_key: dict[bytes, Effect] = {}
-        values: set[bytes] = set()
-        for call in sorted(writes, key=lambda call: call.invoked):
-            write = call.operation
-            assert isinstance(write, Write)
-            key = write.retry.key if write.retry is not None else None
-            effect = by_key.get(key) if key is not None else None
-            if effect is not None and not _same(effect.write, write):
-                if effect.last > call.invoked:
-                    raise ValueError("a key was used for something else before its first outcome was known")
-                if call.result is not None:
-                    self.late.append((effect, call))
-                continue
-            if effect is None:
-                effect = Effect(len(self.effects), write)
-                self.effects.append(effect)
-                if effect.value is not None and effect.value in values:
-                    raise ValueError("two writes of the same value")
-                values.update([] if effect.value is None else [effect.value])
-                if key is not None:
-                    by_key[key] = effect
-            self._attempt(effect, call)
-        self.doubtful.sort()
-
-    def _attempt(self, effect: Effect, call: Call) -> None:
-        result = call.result
-        if call.returned is None or result is None:
-            if isinstance(effect.write, Update):
-                self.doubtful.append(call.invoked)
-            effect.first = min(effect.first, call.invoked)
-            return
-        match result:
-            case Failed():
-                effect.refusals.append(call)
-                return
-            case Written(versions=(version,)) if not isinstance(effect.write, Delete):
-                if effect.written not in (None, version):
-                    raise Violation(f"{_tell(call)}: another outcome than the first one of its key")
-                effect.written = version
-                if version.valid_to is not None or (version.version == 1) != isinstance(effect.write, Create):
-                    raise Violation(f"{_tell(call)}: impossible for this request")
-                if effect.expected is not None and version.version != effect.expected + 1:
-                    raise Violation(f"{_tell(call)}: not the number after that of If-Match")
-            case Deleted() if isinstance(effect.write, Delete):
-                pass
-            case _:
-                raise Violation(f"{_tell(call)}: an answer to something else")
-        effect.sure = True
-        effect.first = min(effect.first, call.invoked)
-        effect.last = min(effect.last, call.returned)
-
-    def _order(self, shows: Sequence[Call]) -> list[Slot]:
-        """Every version that an answer showed, by its time."""
-        slots: dict[int, Slot] = {}
-        owners = {effect.value: effect for effect in self.effects if effect.value is not None}
-
-        def show(call: str, returned: int, time: int, version: int | None, effect: Effect | None) -> None:
-            slot = slots.setdefault(time, Slot(time))
-            if version is not None:
-                if slot.version not in (None, version):
-                    raise Violation(f"{call}: another version has the same time")
-                slot.version = version
-            if effect is not None:
-                known = effect.written or Version(version or 0, time)
-                if slot.effect not in (None, effect) or (known.version, known.valid_from) != (version, time):
-                    raise Violation(f"{call}: the version, time and value do not belong together")
-                if (version == 1) != isinstance(effect.write, Create) or (effect.expected is not None and version != effect.expected + 1):
-                    raise Violation(f"{call}: a number that this write cannot have got")
-                slot.effect, effect.written = effect, known
-            slot.shown = min(slot.shown, returned)
-
-        for effect in self.effects:
-            if effect.written is not None:
-                show(_tell_write(effect.write), effect.last, effect.written.valid_from, effect.written.version, effect)
-        for call in shows:
-            assert call.returned is not None
-            for version in _shown(call.result):
-                owner = None
-                if isinstance(call.result, Found) and call.result.value is not None:
-                    owner = owners.get(call.result.value)
-                    if owner is None:
-                        raise Violation(f"{_tell(call)}: a value that nobody wrote")
-                show(_tell(call), call.returned, version.valid_from, version.version, owner)
-                if version.valid_to is not None:
-                    show(_tell(call), call.returned, version.valid_to, None, None)
-        return [slots[time] for time in sorted(slots)]
-
-    def _items(self, shows: Sequence[Call]) -> None:
+    def _items(self, facts: Facts) -> None:
         for place, slot in enumerate(self.slots):
             effect, create = slot.effect, slot.version == 1
             candidates = [effect.first] if effect is not None else [each.first for each in self.unseen if _kind(each, create)]
@@ -235,22 +101,22 @@ class Checker:
             self.items.append(Item(what, min(candidates), deadline, not create, slot=place))
         for effect in self.effects:
             if effect.sure and isinstance(effect.write, Delete):
-                self.items.append(Item(_tell_write(effect.write), effect.first, effect.last, True, delete=effect))
+                self.items.append(Item(tell_write(effect.write), effect.first, effect.last, True, delete=effect))
             for call in effect.refusals:
                 self._refused(effect, call)
-        for effect, call in self.late:
+        for effect, call in facts.reused:
             self._reused(effect, call)
-        for call in shows:
+        for call in facts.shows:
             self._read(call)
 
     def _add(
         self, call: Call, live: bool, fits: Callable[[State], bool], refused: Effect | None = None, mismatch: int | None = None
     ) -> None:
         assert call.returned is not None
-        item = Item(_tell(call), call.invoked, call.returned, live, fits, mismatch=mismatch)
+        item = Item(tell(call), call.invoked, call.returned, live, fits, mismatch=mismatch)
         self.items.append(item)
         if refused is not None:
-            refused.before.append(item)
+            self.refusals.setdefault(refused, []).append(item)
 
     def _refused(self, effect: Effect, call: Call) -> None:
         """A refusal says what the secret is, and that no attempt of this write has happened yet (SEM-5, SEM-21)."""
@@ -264,7 +130,7 @@ class Checker:
             case (Update(), "version_mismatch") if expected is not None:
                 self._add(call, True, lambda state: state.live and self._latest(state) != (expected, True), effect, expected)
             case _:
-                raise Violation(f"{_tell(call)}: impossible for this request")
+                raise Violation(f"{tell(call)}: impossible for this request")
 
     def _reused(self, effect: Effect, call: Call) -> None:
         """The key of a write that happened, with another request or value: refused, or, once the value is gone, the first outcome."""
@@ -277,7 +143,7 @@ class Checker:
             if alike:
                 self._add(call, True, lambda state: self._kept(effect, state))
         elif not (alike and call.result == Written((effect.written,) if effect.written is not None else ())):
-            raise Violation(f"{_tell(call)}: its key belongs to another request")
+            raise Violation(f"{tell(call)}: its key belongs to another request")
         else:
             self._add(call, False, lambda state: self._happened(effect, state) and not self._kept(effect, state))
 
@@ -292,11 +158,11 @@ class Checker:
                 self._add(call, True, lambda state: state.live and (state.start in state.unseen or at < self.times[state.start]))
             case (Read(), Found(version=shown)):
                 if asked.version not in (None, shown.version):
-                    raise Violation(f"{_tell(call)}: another version")
+                    raise Violation(f"{tell(call)}: another version")
                 if asked.at is not None and not shown.valid_from <= asked.at < (shown.valid_to or FOREVER):
-                    raise Violation(f"{_tell(call)}: not valid at that time")
+                    raise Violation(f"{tell(call)}: not valid at that time")
                 if asked.version is asked.at is None and shown.valid_to is not None:
-                    raise Violation(f"{_tell(call)}: the latest version has an end")
+                    raise Violation(f"{tell(call)}: the latest version has an end")
                 place = self._places(call, (shown,))[0]
                 last = shown.valid_to is None
                 self._add(call, True, lambda state: self._shows(state, place, last=last))
@@ -305,14 +171,14 @@ class Checker:
                 first, end = places[0], places[-1] + 1
                 self._add(call, True, lambda state: state.live and (state.start, state.next, state.unseen) == (first, end, ()))
             case _:
-                raise Violation(f"{_tell(call)}: an answer to something else")
+                raise Violation(f"{tell(call)}: an answer to something else")
 
     def _places(self, call: Call, versions: Sequence[Version]) -> list[int]:
         """Their slots. Raises Violation where they, and the end of the last, do not follow one another."""
         places = [bisect.bisect_left(self.times, version.valid_from) for version in versions]
         ends = [None if version.valid_to is None else bisect.bisect_left(self.times, version.valid_to) for version in versions]
         if any(end not in (None, place + 1) for place, end in zip(places, ends, strict=True)) or ends[:-1] != places[1:]:
-            raise Violation(f"{_tell(call)}: there is a version between, by its time")
+            raise Violation(f"{tell(call)}: there is a version between, by its time")
         return places
 
     # What holds in a state
@@ -400,14 +266,16 @@ class Checker:
             if item.delete is not None and state.live and self._free(item.delete, waiting, begun):
                 rest = tuple(each for each in waiting if each is not item)
                 yield State(state.next, False, state.next, (), state.skipped, state.used), rest, begun
+        choices = list(self._choices(state, self.unseen, waiting, begun))
         wanted = {item.live for item in waiting}
+        anew = any(isinstance(effect.write, Create) for effect in choices)
         another_number = state.live and self._number_wanted(state, waiting)
-        for effect in self._choices(state, self.unseen, waiting, begun):
+        for effect in choices:
             used = state.used | {effect.number}
             match effect.write:
                 case Create() if not state.live and True in wanted:
                     yield State(state.next, True, state.next, (state.next,), state.skipped, used), waiting, begun
-                case Delete() if state.live and False in wanted:
+                case Delete() if state.live and (anew or False in wanted):
                     yield State(state.next, False, state.next, (), state.skipped, used), waiting, begun
                 case Update() if another_number and effect.expected in (None, self._latest(state)[0]):
                     yield state._replace(unseen=(*state.unseen, state.next), used=used), waiting, begun
@@ -425,7 +293,7 @@ class Checker:
 
     def _free(self, effect: Effect, waiting: tuple[Item, ...], begun: int) -> bool:
         """Whether every refusal of this write has found its place: only then may it happen."""
-        return all(self.index[item] < begun and item not in waiting for item in effect.before)
+        return all(self.index[item] < begun and item not in waiting for item in self.refusals.get(effect, ()))
 
     def _choices(self, state: State, effects: Sequence[Effect], waiting: tuple[Item, ...], begun: int) -> Iterator[Effect]:
         """Of the unseen effects that may happen now, one of each kind."""
@@ -470,49 +338,5 @@ class Checker:
         return "\n- ".join(lines)
 
 
-def _same(first: Write, other: Write) -> bool:
-    """Whether two attempts with one key ask for the same."""
-    match first, other:
-        case Create(secrets=(one,)), Create(secrets=(two,)):
-            return one == two
-        case Update(), Update():
-            return (first.secret, first.expected_version) == (other.secret, other.expected_version)
-        case _:
-            return isinstance(first, Delete) and isinstance(other, Delete)
-
-
 def _kind(effect: Effect, create: bool) -> bool:
     return isinstance(effect.write, Create if create else Update)
-
-
-def _shown(result: Result | None) -> tuple[Version, ...]:
-    match result:
-        case Found(version=version):
-            return (version,)
-        case Versions(versions=versions):
-            return versions
-        case _:
-            return ()
-
-
-def _tell(call: Call) -> str:
-    """A call in words, without values."""
-    match call.result:
-        case Failed(code=code):
-            answer = code
-        case Written(versions=versions):
-            answer = f"written {[(each.version, each.valid_from) for each in versions]}"
-        case Found() | Versions():
-            answer = f"{[(each.version, each.valid_from, each.valid_to) for each in _shown(call.result)][-3:]}"
-        case other:
-            answer = type(other).__name__.lower()
-    operation = call.operation
-    if isinstance(operation, Read):
-        return f"read (version {operation.version}, at {operation.at}) -> {answer}"
-    return f"{_tell_write(operation) if isinstance(operation, Write) else 'history'} -> {answer}"
-
-
-def _tell_write(write: Write) -> str:
-    key = write.retry.key.hex()[:8] if write.retry is not None else "none"
-    expected = f" if {write.expected_version}" if isinstance(write, Update) and write.expected_version is not None else ""
-    return f"{type(write).__name__.lower()}{expected} (key {key})"

@@ -156,8 +156,9 @@ def _written(state: State, call: Call, operation: Create | Update | Delete, gaps
     shown: tuple[Version | None, ...] = result.versions if result is not None else (None,) * len(news)
     if any(version is not None and version.valid_from < operation.now for version in shown):
         return
-    expected = operation.expected_version if isinstance(operation, Update) else None
-    number = None if expected is None else expected + 1  # SEM-9: with If-Match none stands upon a doubt
+    number = 1 if isinstance(operation, Create) else None
+    if isinstance(operation, Update) and operation.expected_version is not None:
+        number = operation.expected_version + 1  # SEM-9: with If-Match none stands upon a doubt
     if number is not None and any(version is not None and version.version != number for version in shown):
         return
     added = range(len(state.entries), len(state.entries) + len(news))

@@ -63,15 +63,7 @@ def test_every_name_that_may_be_listed_has_exactly_one_start(paths: list[str], p
 
 @pytest.mark.parametrize(
     ("path", "start"),
-    [
-        ("**", ("",)),
-        ("*", ("",)),
-        ("app", ("app",)),
-        ("app/**", ("app",)),
-        ("app/*", ("app/",)),
-        ("app/*/x", ("app/",)),
-        ("app/x/**", ("app/x",)),
-    ],
+    [("**", ""), ("*", ""), ("app", "app"), ("app/**", "app"), ("app/*", "app/"), ("app/*/x", "app/"), ("app/x/**", "app/x")],
 )
 def test_a_list_begins_with_what_the_pattern_fixes(path: str, start: str) -> None:
     assert principal(("list", path)).list_starts(NS, "") == (start,)

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 
 import pytest
-from history_checker import Violation, check
+from history_checker import check
+from history_facts import Violation
 from linearizability import Call, linearizable
 from made_histories import MUTATIONS, NAME, make, stale_read
 

@@ -64,7 +64,7 @@ class Partitions(Nemesis):
                 cluster.cut(few, many)
                 cluster.cut(many, few)
             case "answers lost":
-                cluster.cut(few, [OUTSIDE])
+                cluster.cut(nodes[:4], [OUTSIDE])
             case _:
                 for place, node in enumerate(nodes):
                     cluster.cut([nodes[(place + 2) % 5], nodes[(place + 3) % 5]], [node])

@@ -152,6 +152,6 @@ def test_the_oracle_accepts_every_answer_of_a_real_cluster_with_crashes_and_paus
             except Undated:
                 reject()
 
-    quick = settings(max_examples=8, stateful_step_count=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    quick = settings(max_examples=5, stateful_step_count=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(RealMachine, settings=quick)
     print(f"{next(examples)} histories: {dict(events.most_common())}")

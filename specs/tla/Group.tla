@@ -11,13 +11,16 @@
 (* Each register runs the protocol of Secret.tla.  Here a name holds at    *)
 (* most two records, the group's provisional one and the rival's, and the  *)
 (* decision's records are COMMIT or ABORT; none has ancestors, so judging  *)
-(* is spelt out for that case only.                                        *)
+(* is spelt out for that case only.  Where nobody else proposes ("b", and  *)
+(* everywhere if there is no rival) the group's vote is left out: it can   *)
+(* neither fail nor show anything, and nobody sees a promise.              *)
 (***************************************************************************)
 EXTENDS Integers, FiniteSets, Sequences, TLC
 
 CONSTANTS
   Nodes,        \* n nodes; all three registers lie on them
   Threshold,    \* k
+  Rival,        \* whether there is a rival
   Readers,      \* a set of numbers: an odd reader reads "a", then "b"; an even one "b", then "a"
   Broken        \* rules switched off, {} for the protocol as it is
 
@@ -42,7 +45,7 @@ Registers == Names \union {"decision"}
 None == 0
 Nothing == [t \in {} |-> None]
 GroupBallots == {1, 3}          \* below or above the rival's first
-RivalBallots == {2, 4}
+RivalBallots == IF Rival THEN {2, 4} ELSE {}
 Tags == 1..4
 Provisional(x, t) == x \in Names /\ t \in GroupBallots
 Symmetry == Permutations(Nodes)
@@ -128,28 +131,25 @@ RivalSeen ==
 GroupVote(x, b, n) ==
   LET m == group.members[x]
       answers == (n :> Snapshot(x, n)) @@ (IF m.ballot = b THEN m.answers ELSE Nothing)
-      j == Judge(x, answers, "ask")
-      free == j.standing \in {"absent", "void"}
-      members == [group.members EXCEPT ![x] = [phase |-> "voting", ballot |-> b, answers |-> answers]]
-      ready == [group.members EXCEPT ![x] = [phase |-> "ready", ballot |-> b, answers |-> Nothing]]
-      all == \A y \in Registers : ready[y].phase = "ready"
-      early == IF "early commit" \in Broken THEN Registers ELSE Names
+      Member(phase, shown) == [group EXCEPT !.members[x] = [phase |-> phase, ballot |-> b, answers |-> shown]]
   IN /\ group.outcome = "none" /\ m.phase = "voting"
      /\ b > m.ballot \/ (b = m.ballot /\ n \notin DOMAIN m.answers)
      /\ b > register[x][n].promised
      /\ register' = [register EXCEPT ![x][n].promised = b]
-     /\ IF Cardinality(DOMAIN answers) < WriteQuorum
-        THEN group' = [group EXCEPT !.members = members] /\ UNCHANGED <<kind, sent>>
-        ELSE IF ~free
-        THEN /\ group' = [group EXCEPT !.outcome = "voting_failed", !.members = members]
-             /\ UNCHANGED <<kind, sent>>
-        ELSE IF ~all
-        THEN group' = [group EXCEPT !.members = ready] /\ UNCHANGED <<kind, sent>>
-        ELSE /\ group' = [group EXCEPT !.members = [y \in Registers |->
-                            [ready[y] EXCEPT !.phase = IF y \in early THEN "writing" ELSE "ready"]]]
-             /\ Send({Write(y, ready[y].ballot, ready[y].ballot) : y \in early})
-             /\ kind' = IF "decision" \in early THEN [kind EXCEPT ![ready["decision"].ballot] = "commit"] ELSE kind
-     /\ UNCHANGED <<accepted, rival, reading>>
+     /\ group' = IF Cardinality(DOMAIN answers) < WriteQuorum THEN Member("voting", answers)
+                 ELSE IF Judge(x, answers, "ask").standing \in {"absent", "void"} THEN Member("ready", Nothing)
+                 ELSE [group EXCEPT !.outcome = "voting_failed"]
+     /\ UNCHANGED <<kind, sent, accepted, rival, reading>>
+
+GroupWrites ==
+  LET Ballot(x) == group.members[x].ballot
+      now == IF "early commit" \in Broken THEN Registers ELSE Names
+  IN /\ group.outcome = "none"
+     /\ \A x \in Registers : group.members[x].phase = "ready"
+     /\ group' = [group EXCEPT !.members = [x \in Registers |-> IF x \in now THEN [@[x] EXCEPT !.phase = "writing"] ELSE @[x]]]
+     /\ Send({Write(x, Ballot(x), Ballot(x)) : x \in now})
+     /\ kind' = IF "decision" \in now THEN [kind EXCEPT ![Ballot("decision")] = "commit"] ELSE kind
+     /\ UNCHANGED <<register, accepted, rival, reading>>
 
 GroupDecides(what) ==
   \* All names are chosen: commit.  Or it gives up on them: abort, so that nobody need wonder.
@@ -310,14 +310,16 @@ Init ==
   /\ kind = [t \in Tags |-> "unused"]
   /\ sent = {}
   /\ accepted = {}
-  /\ group = [outcome |-> "none", members |-> [x \in Registers |-> [phase |-> "voting", ballot |-> 0, answers |-> Nothing]]]
+  /\ group = [outcome |-> "none", members |-> [x \in Registers |->
+                 IF Rival /\ x # "b" THEN [phase |-> "voting", ballot |-> 0, answers |-> Nothing]
+                 ELSE [phase |-> "ready", ballot |-> 1, answers |-> Nothing]]]
   /\ rival = [phase |-> "voting", ballot |-> 0, answers |-> Nothing, deciding |-> 0, decision |-> Nothing, cut |-> None, outcome |-> "none"]
   /\ reading = [r \in Readers |-> [phase |-> "asking", place |-> 1, answers |-> Nothing, decision |-> Nothing, rewritten |-> <<>>,
                                    found |-> [x \in Names |-> "none"], before |-> [commit |-> FALSE, rival |-> FALSE], late |-> FALSE]]
 
 Next ==
   \/ \E x \in Registers : \E b \in GroupBallots : \E n \in Nodes : GroupVote(x, b, n)
-  \/ GroupDecides("commit") \/ GroupDecides("abort") \/ GroupDone
+  \/ GroupWrites \/ GroupDecides("commit") \/ GroupDecides("abort") \/ GroupDone
   \/ \E b \in RivalBallots : \E n \in Nodes : RivalVote(b, n) \/ RivalVoteDecision(b, n)
   \/ RivalDecided \/ RivalDone
   \/ \E n \in Nodes : \E m \in sent : Take(n, m)
