@@ -141,14 +141,14 @@ def test_a_file_that_is_too_large_is_refused(run: Kofn, gateway: FakeGateway, tm
 
 
 def test_plain_values_move_into_the_vault(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
-    path = put(tmp_path / "env", "# keep\nTOKEN=t0k\nexport QUOTED=\"two words\"\nREF=secret(db/password)\n")
+    path = put(tmp_path / "env", '# keep\nTOKEN=t0k\nexport QUOTED="two words"\nREF=secret(db/password)\n')
     path.chmod(0o644)
     result = run("env", "encrypt", path, "--prefix", "app/")
     assert result.stdout == "created app/TOKEN\ncreated app/QUOTED\n"
-    assert path.read_text() == "# keep\nTOKEN=secret(app/TOKEN)\nexport QUOTED=\"secret(app/QUOTED)\"\nREF=secret(db/password)\n"
+    assert path.read_text() == '# keep\nTOKEN=secret(app/TOKEN)\nexport QUOTED="secret(app/QUOTED)"\nREF=secret(db/password)\n'
     assert mode(path) == 0o600
     assert gateway.secrets["app/QUOTED"][0]["value"] == "two words"
-    assert run("env", "process", path).stdout == "# keep\nTOKEN=t0k\nexport QUOTED=\"two words\"\nREF=hunter2\n"
+    assert run("env", "process", path).stdout == '# keep\nTOKEN=t0k\nexport QUOTED="two words"\nREF=hunter2\n'
 
 
 def test_only_the_keys_asked_for_are_encrypted(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_inherited_variables_are_expanded_here_and_overridden(start: Started, tm
 
 def test_one_bad_reference_starts_nothing_and_every_one_is_named(start: Started, tmp_path: Path) -> None:
     one = put(tmp_path / "one", "A=secret(absent)\nB=secret(db/password)\n")
-    two = put(tmp_path / "two", "\nC=\"x secret(gone) y\"\nD=secret(absent)\n")
+    two = put(tmp_path / "two", '\nC="x secret(gone) y"\nD=secret(absent)\n')
     result = start("-f", one, "-f", two, "--", "touch", tmp_path / "started")
     assert result.returncode == RunExit.NOT_STARTED
     for line in (f"{one}:1: secret(absent)", f"{two}:2: secret(gone)", f"{two}:3: secret(absent)"):

@@ -79,9 +79,7 @@ def test_the_head_is_sought_from_the_highest_accepted_ballot_downwards() -> None
 def test_a_chosen_record_that_is_known_by_repair_only_is_not_overlooked_for_a_dead_one_with_a_higher_ballot() -> None:  # PROTO-10
     dead = cut_of(msgspec.structs.replace(header_of(5, CREATE.header), sequence=7))
     winner = cut_of(header_of(6, CREATE.header))
-    judged = evidence(
-        n1=snapshot(view(CREATE, "n1", chosen=True), view(dead, "n1")), n2=snapshot(view(winner, "n2", at=0, chosen=True))
-    )
+    judged = evidence(n1=snapshot(view(CREATE, "n1", chosen=True), view(dead, "n1")), n2=snapshot(view(winner, "n2", at=0, chosen=True)))
     assert judged.judge().head == winner.header
     assert judged.standing(ballot(5)) is Standing.VOID
 

@@ -47,10 +47,7 @@ def found(value: bytes, version: int, since: int, until: int | None = None) -> F
 def one_after_another(*steps: tuple[Operation, Result | None]) -> bool:
     """Each invoked after the one before was answered; None: its outcome is unknown."""
     return linearizable(
-        [
-            Call(operation, 10 * place, None if result is None else 10 * place + 5, result)
-            for place, (operation, result) in enumerate(steps)
-        ]
+        [Call(operation, 10 * place, None if result is None else 10 * place + 5, result) for place, (operation, result) in enumerate(steps)]
     )
 
 

@@ -21,6 +21,7 @@ CONSTANTS
   Nodes,        \* n nodes; all three registers lie on them
   Threshold,    \* k
   Rival,        \* whether there is a rival
+  LastBallot,   \* the group's ballots are the odd ones up to this, the rival's the even ones
   Readers,      \* a set of numbers: an odd reader reads "a", then "b"; an even one "b", then "a"
   Broken        \* rules switched off, {} for the protocol as it is
 
@@ -44,9 +45,9 @@ Names == {"a", "b"}
 Registers == Names \union {"decision"}
 None == 0
 Nothing == [t \in {} |-> None]
-GroupBallots == {1, 3}          \* below or above the rival's first
-RivalBallots == IF Rival THEN {2, 4} ELSE {}
-Tags == 1..4
+Tags == 1..LastBallot
+GroupBallots == {b \in Tags : b % 2 = 1}
+RivalBallots == IF Rival THEN Tags \ GroupBallots ELSE {}
 Provisional(x, t) == x \in Names /\ t \in GroupBallots
 Symmetry == Permutations(Nodes)
 
