@@ -36,10 +36,18 @@ _NEXT_STEP = {
     Exit.NOT_FOUND: "run: kofn list, to see what there is",
     Exit.CONFLICT: "nothing was written; look at the current state, then decide",
     Exit.DENIED: "check the token, and which namespace it is for",
-    Exit.UNAVAILABLE: "nothing was written; try again once more nodes are up",
+    Exit.UNAVAILABLE: "try again once more nodes are up; kofn status tells",
     Exit.REFUSED: "correct the input",
     Exit.UNREACHABLE: "nothing was sent; check the URL, the CA file and that the gateway runs",
 }
+_START_LOCAL = "nothing was sent; run: kofn local start, which starts whatever of the local cluster does not run"
+
+_NEXT_STEP_OF = {
+    "version_not_found": "run: kofn history NAME, to see its versions",
+    "rate_limited": "try again a little later",
+    "audit_unavailable": "check the gateway's audit log and its disk",
+}
+"""For codes that need another next step than the rest with the same exit code."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,16 @@ class Problem(Failure):
         detail = str(body.get("detail") or "")
         exit_code = EXIT_OF.get(self.code, Exit.FAILED)
         what = f"{title}: {', '.join(self.names)}" if self.names else title
-        super().__init__(what, detail if detail and detail != title else _NEXT_STEP.get(exit_code, "see kofn --help"), exit_code)
+        next_step = _NEXT_STEP_OF.get(self.code) or _NEXT_STEP.get(exit_code, "see kofn --help")
+        super().__init__(what, detail if detail and detail != title else next_step, exit_code)
 
 
 class Lost(Failure):
     """No answer. ``sent`` tells whether the vault may have received the request."""
 
-    def __init__(self, what: str, *, sent: bool) -> None:
+    def __init__(self, what: str, *, sent: bool, next_step: str = _NEXT_STEP[Exit.UNREACHABLE]) -> None:
         self.sent = sent
-        super().__init__(what, "the vault gave no answer; try again" if sent else _NEXT_STEP[Exit.UNREACHABLE], Exit.UNREACHABLE)
+        super().__init__(what, "the vault gave no answer; try again" if sent else next_step, Exit.UNREACHABLE)
 
 
 class Client:
@@ -87,6 +96,7 @@ class Client:
 
     def __init__(self, settings: Settings, notice: Callable[[str], None], retrying: Retrying = Retrying()) -> None:
         self._url = settings.url
+        self._is_local = settings.is_local
         self._notice = notice
         self._retrying = retrying
         if settings.ca_file is not None and not settings.ca_file.is_file():
@@ -170,7 +180,8 @@ class Client:
             raise Lost(f"{self._url} does not answer", sent=False) from None
         except requests.exceptions.ConnectionError as error:
             if _never_connected(error):
-                raise Lost(f"cannot connect to {self._url}", sent=False) from None
+                next_step = _START_LOCAL if self._is_local else _NEXT_STEP[Exit.UNREACHABLE]
+                raise Lost(f"cannot connect to {self._url}", sent=False, next_step=next_step) from None
             raise Lost(f"the connection to {self._url} was lost", sent=True) from None
         except requests.exceptions.InvalidURL:
             raise Failure("the vault's URL is malformed", "check KOFN_URL", Exit.USAGE) from None

@@ -12,7 +12,8 @@ from cli.failure import EXIT_OF, Exit, Failure
 from model import dotenv
 from model.errors import InvalidEnv, KofnError
 
-_LINE = re.compile(r"\bline (\d+): ", re.IGNORECASE)
+_LINE = re.compile(r"(?:^In|; in) line (\d+): ")
+_MORE = re.compile(r"; (and \d+ more)$")
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class DotenvFile:
 
 def unreadable(path: Path, error: KofnError) -> Failure:
     """The failure of one file, with a line of text for each of its lines at fault."""
-    _, *found = _LINE.split(error.detail)
-    items = [f"{path}:{line}: {text.rstrip('; ')}" for line, text in zip(found[::2], found[1::2], strict=True)]
+    detail, *more = _MORE.split(error.detail)
+    _, *found = _LINE.split(detail)
+    items = [f"{path}:{line}: {text}" for line, text in zip(found[::2], found[1::2], strict=True)] + more[:1]
     names = f": {', '.join(error.names)}" if error.names else ""
     return Failure(f"{path}: {error.title}{names}", "correct these lines" if items else error.detail, EXIT_OF[error.code], items)
 

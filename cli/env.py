@@ -34,17 +34,18 @@ def env() -> None:
 
 @env.command()
 @_path
+@click.option("--no-expand", is_flag=True, help="Leave each secret(NAME) as it is; only carry out each enc(NAME, value).")
 @_output("stdout")
 @idempotency_key
-def process(path: Path, output: str | None, key: str | None) -> None:
-    """Replace each secret(NAME) in FILE by its value, and carry out each enc(NAME, value).
+def process(path: Path, no_expand: bool, output: str | None, key: str | None) -> None:
+    """Replace each secret(NAME) in FILE by its value, and carry out each enc(NAME, value), which becomes secret(NAME).
 
     All or nothing: with one bad reference nothing is written and nothing created, and every bad one is named.
     """
     source = DotenvFile.read(path)
     target = None if output is None or output == "-" else Path(output)
     try:
-        _send(target, {"content": source.content}, key, creates=bool(source.parsed.encryptions))
+        _send(target, {"content": source.content, "expand": not no_expand}, key, creates=bool(source.parsed.encryptions))
     except Problem as problem:
         raise located(problem, [source]) from None
 

@@ -50,7 +50,7 @@ class Cluster:
         return self.plan.gateway_port if server.package == "gateway" else self.plan.node_ports[server.id]
 
     def start(self, servers: list[Server], notice: Callable[[str], None]) -> None:
-        """Start those of ``servers`` that do not run, and return when all are ready.
+        """Start those of ``servers`` that do not run, and return when all are ready; a node that lost its folder gets it back first.
 
         Raises Failure for a port in use, and when one ends or is not ready within a minute; what was started here is stopped then.
         """
@@ -58,6 +58,8 @@ class Cluster:
         for server in absent:
             processes.kill(server)
             self._check_port(server)
+            if server.package == "node":
+                local_plan.restore_node(self.layout, self.plan, server.id)
         started: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for server in absent:

@@ -111,10 +111,17 @@ def complete(layout: Layout, plan: Plan) -> None:
     _create_token(layout)
     _renew(layout, Role.GATEWAY, "gateway-1", layout.gateway.directory)
     for node in plan.node_ports:
-        directory = layout.node(node).directory
-        if not directory.exists():
-            _create_node(layout, plan, node, found=new)
-        _renew(layout, Role.NODE, node, directory)
+        if new and not layout.node(node).directory.exists():
+            _create_node(layout, plan, node, found=True)
+        restore_node(layout, plan, node)
+
+
+def restore_node(layout: Layout, plan: Plan, node: str) -> None:
+    """Give ``node`` its folder again where it lost it, without a database; renew its certificate if that is about to end."""
+    directory = layout.node(node).directory
+    if not directory.exists():
+        _create_node(layout, plan, node, found=False)
+    _renew(layout, Role.NODE, node, directory)
 
 
 def _create_node(layout: Layout, plan: Plan, node: str, *, found: bool) -> None:
@@ -155,8 +162,10 @@ def _access_toml(token: str) -> str:
 
 
 def _gateway_toml(plan: Plan) -> str:
-    # Everything on this machine has one address, and most of it one principal: neither should limit what the machine can do.
-    limits = "principal_requests_per_second = 1_000_000\nsource_requests_per_second = 1_000_000\n"
+    limits = (
+        "# For this machine only: all requests have one address, and most of them one principal. Remove both lines to get the defaults.\n"
+        "principal_requests_per_second = 1_000_000\nsource_requests_per_second = 1_000_000\n"
+    )
     own = f'access = "access.toml"\naudit = "audit.jsonl"\n{limits}'
     return f'id = "gateway-1"\n{_shared_toml(plan.gateway_port)}{own}{_cluster_toml(plan)}'
 

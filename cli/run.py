@@ -23,6 +23,7 @@ from cli.session import client
 from model import dotenv
 from model.errors import KofnError
 
+_DEFAULT = Path(".env")
 _PRISTINE = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 
 
@@ -53,7 +54,7 @@ class _Run(click.Command):
     metavar="FILE",
     type=click.Path(path_type=Path),
     multiple=True,
-    default=[".env"],
+    default=[str(_DEFAULT)],
     show_default=True,
     help="A .env file; may be repeated, later files win.",
 )
@@ -62,12 +63,13 @@ class _Run(click.Command):
 def run(paths: tuple[Path, ...], pristine: bool, command: tuple[str, ...]) -> None:
     """Run COMMAND with the variables of .env files, each secret(NAME) in them replaced by its value.
 
-    Variables of the files win over those inherited. kofn's own token is not passed on. With --pristine only PATH, HOME, USER,
-    LOGNAME, SHELL, TERM, LANG, LANGUAGE, LC_*, TZ and TMPDIR are inherited.
+    Variables of the files win over those inherited. Inherited KOFN_* are not passed on. With --pristine only PATH, HOME, USER, LOGNAME, SHELL, TERM, LANG, LANGUAGE, LC_*, TZ and TMPDIR are inherited.
 
     All references are resolved first, in one call. If anything is wrong, nothing is started, every bad reference is named with
     file and line, and the exit code is 125; it is 126 for a command that cannot be executed, 127 for one that is not found.
     """
+    if paths == (_DEFAULT,) and not _DEFAULT.exists():
+        raise Failure("there is no .env in this directory", "name a file: kofn run -f FILE COMMAND", Exit.USAGE)
     sources = [DotenvFile.read(path) for path in paths]
     values = resolve(sources, client)
     environment = merge(sources, values, inherited(os.environ, pristine=pristine))
@@ -81,7 +83,8 @@ def resolve(sources: list[DotenvFile], connect: Callable[[], Client]) -> dict[tu
     """
     creating = [f"{each.path}:{line.line}: enc({line.name})" for each in sources for line in each.parsed.encryptions]
     if creating:
-        raise Failure("kofn run creates no secrets", "run: kofn env process, once, and use the file it writes", Exit.REFUSED, creating)
+        next_step = "run, once: kofn env process --no-expand -o FILE FILE, which creates them and leaves secret(NAME) in their place"
+        raise Failure("kofn run creates no secrets", next_step, Exit.REFUSED, creating)
     wanted = list(dict.fromkeys((reference.name, reference.version) for each in sources for reference in each.parsed.references))
     if not wanted:
         return {}
@@ -108,10 +111,10 @@ def merge(sources: list[DotenvFile], values: Mapping[tuple[str, int | None], str
 
 
 def inherited(environment: Mapping[str, str], *, pristine: bool) -> dict[str, str]:
-    """What the command inherits: all but kofn's token, or with ``pristine`` only what a program needs to find its way."""
+    """What the command inherits: all but kofn's settings, some of which lead to a token, or with ``pristine`` only what a program needs to find its way."""
     if pristine:
         return {name: value for name, value in environment.items() if name in _PRISTINE or name.startswith("LC_")}
-    return {name: value for name, value in environment.items() if not name.startswith("KOFN_TOKEN")}
+    return {name: value for name, value in environment.items() if not name.startswith("KOFN_")}
 
 
 def _become(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:

@@ -12,6 +12,8 @@ import click
 
 from cli.failure import Exit, Failure
 from cli.session import Name, client, idempotency_key
+from model.errors import InvalidRequest
+from model.version import parse_time
 
 _MAX_VALUE_BYTES = 1024 * 1024
 
@@ -59,6 +61,8 @@ def get(name: str, version: int | None, at: str | None, as_json: bool) -> None:
     """
     if version is not None and at is not None:
         raise click.UsageError("--version and --at exclude each other")
+    if at is not None:
+        _check_time(at)
     params = {key: str(value) for key, value in (("version", version), ("at", at)) if value is not None}
     answer = client().read(f"/secrets/{name}", params)
     if as_json:
@@ -81,6 +85,13 @@ def delete(name: str, yes: bool, key: str | None) -> None:
         click.confirm(f"Erase {name} with all its versions?", abort=True, err=True)
     client().write("DELETE", f"/secrets/{name}", key=key)
     click.echo(f"deleted {name}")
+
+
+def _check_time(text: str) -> None:
+    try:
+        parse_time(text)
+    except InvalidRequest:
+        raise Failure("--at is not a time", "write it like 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00", Exit.REFUSED) from None
 
 
 def _value(path: Path | None, *, exact: bool) -> bytes:

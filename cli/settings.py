@@ -21,12 +21,16 @@ _KEYS = {"url", "token_file", "ca_file", "namespace"}
 
 @dataclass(frozen=True)
 class Settings:
-    """``ca_file`` is None to trust the usual public authorities; ``namespace`` is None for callers that have only one."""
+    """``ca_file`` is None to trust the usual public authorities; ``namespace`` is None for callers that have only one.
+
+    ``is_local`` tells whether this is the cluster that ``kofn local start`` made.
+    """
 
     url: str
     token: str = field(repr=False)
     ca_file: Path | None
     namespace: str | None
+    is_local: bool
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
@@ -49,6 +53,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     url = environment.get("KOFN_URL") or config.get("url")
     ca_file = environment.get("KOFN_CA_FILE") or config.get("ca_file")
     token_file = environment.get("KOFN_TOKEN_FILE") or config.get("token_file")
+    is_local = url is None
     if url is None:
         cluster = _read_cluster(local_data(environment) / "cluster.json")
         url = cluster["url"]
@@ -66,6 +71,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         token=token,
         ca_file=Path(ca_file) if ca_file else None,
         namespace=environment.get("KOFN_NAMESPACE") or config.get("namespace"),
+        is_local=is_local,
     )
 
 

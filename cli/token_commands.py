@@ -69,4 +69,11 @@ def _add(access: Path | None, secret: str, principal: str) -> None:
 
 
 def _file(access: Path | None) -> AccessFile:
-    return AccessFile(Layout(local_data(os.environ).absolute()).access_file if access is None else access)
+    """The access file named, or the local cluster's. Raises Failure (not found) where there is no local cluster."""
+    if access is not None:
+        return AccessFile(access)
+    layout = Layout(local_data(os.environ).absolute())
+    if not layout.access_file.exists():
+        next_step = "run: kofn local start, or name the gateway's access file with --access"
+        raise Failure(f"there is no cluster in {layout.directory}", next_step, Exit.NOT_FOUND)
+    return AccessFile(layout.access_file)

@@ -149,6 +149,11 @@ class Caller(msgspec.Struct, frozen=True):
     namespace: str
     trail: Trail
 
+    @property
+    def scope(self) -> tuple[str, str]:
+        """Namespace and principal: where an idempotency key means one request (SEM-20)."""
+        return self.namespace, self.principal.id
+
     def may(self, capability: Capability, name: str) -> SecretId:
         """The secret ``name`` in the namespace. Raises Forbidden or AuditUnavailable; call it once in a request."""
         self.trail.wants(capability, name)

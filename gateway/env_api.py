@@ -56,7 +56,7 @@ class EnvApi:
         wanted = list(dict.fromkeys((reference.name, reference.version) for reference in file.references))
         secrets = caller.may_all([*(("read", name) for name, _ in wanted), *(("create", name) for name in plaintexts)])
         new = tuple(NewValue(secret, value) for secret, value in zip(secrets[len(wanted) :], plaintexts.values(), strict=True))
-        retry = parse.retry(request, "env", caller.namespace, new)
+        retry = parse.retry(request, "env", caller.scope, new)
         reads = [Read(secret, version, reveal=body.expand) for secret, (_, version) in zip(secrets, wanted, strict=False)]
         values = self._read(reads)
         content = dotenv.render(file, values, body.expand) if body.format == "file" else None

@@ -61,9 +61,13 @@ class _Node:
 
     def __init__(self, node: str, wire: Wire, flights: int) -> None:
         self.id = node
-        self.flights = Flights(self._send, flights)
+        self._reads, self._writes = Flights(self._send, flights), Flights(self._send, flights)
         self._wire = wire
         self._failing = False
+
+    def ask(self, operations: Sequence[Operation]) -> Landing:
+        """The results of ``operations``, or why there are none. A lost read takes no write with it: they never ride together."""
+        return (self._writes if any(map(_writes, operations)) else self._reads).ask(operations)
 
     def _send(self, operations: list[Operation]) -> Landing:
         """Carry out one flight."""
@@ -135,7 +139,7 @@ class Cluster:
             still_open = [i for i, result in enumerate(results) if result is None]
             if not still_open:
                 break
-            landing = self._nodes[node].flights.ask([operations[i] for i in still_open])
+            landing = self._nodes[node].ask([operations[i] for i in still_open])
             if isinstance(landing, Loss):
                 self._send_to_the_end(node)
                 if landing is Loss.NO_ANSWER:

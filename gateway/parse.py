@@ -130,11 +130,12 @@ def no_if_match(request: Request) -> None:
 
 
 def retry(
-    request: Request, operation: str, namespace: str, secrets: Iterable[NewValue | SecretId], expected: int | None = None
+    request: Request, operation: str, caller: tuple[str, str], secrets: Iterable[NewValue | SecretId], expected: int | None = None
 ) -> Retry | None:
     """The digests that make a retry recognisable (SEM-20); None without the header ``Idempotency-Key``. Raises InvalidRequest.
 
-    The digest of the request covers the operation, each name with its encoding, and the expected version, never a value.
+    ``caller`` is namespace and principal: nobody meets another's keys. The digest of the request covers the operation, each name
+    with its encoding, and the expected version, never a value.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -142,7 +143,7 @@ def retry(
     if _IDEMPOTENCY_KEY.fullmatch(key) is None:
         raise InvalidRequest("An Idempotency-Key is 1 to 255 printable ASCII characters")
     parts = sorted((item.secret.name, item.encoding) if isinstance(item, NewValue) else (item.name, "") for item in secrets)
-    return Retry(_digest("key", [namespace, key]), _digest("request", [operation, parts, expected]))
+    return Retry(_digest("key", [*caller, key]), _digest("request", [operation, parts, expected]))
 
 
 def _digest(purpose: str, content: object) -> bytes:

@@ -87,7 +87,7 @@ class SecretsApi:
         body = parse.body(request, _CreateBody)
         secret = caller.may("create", check_name(body.name))
         new = NewValue(secret, parse.value(body.value, body.encoding, self._value_bytes), body.encoding)
-        found = self._ask(Create((new,), now(), parse.retry(request, "create", secret.namespace, [new])))
+        found = self._ask(Create((new,), now(), parse.retry(request, "create", caller.scope, [new])))
         assert isinstance(found, Written)
         version = found.versions[0]
         return answer.json(
@@ -102,7 +102,7 @@ class SecretsApi:
         secret = caller.may("update", check_name(name))
         body = parse.body(request, _UpdateBody)
         new = NewValue(secret, parse.value(body.value, body.encoding, self._value_bytes), body.encoding)
-        found = self._ask(Update(new, now(), expected, parse.retry(request, "update", secret.namespace, [new], expected)))
+        found = self._ask(Update(new, now(), expected, parse.retry(request, "update", caller.scope, [new], expected)))
         assert isinstance(found, Written)
         version = found.versions[0]
         return answer.json(answer.version(name, version), headers={"ETag": answer.etag(version)})
@@ -137,7 +137,7 @@ class SecretsApi:
         parse.query(request)
         parse.no_body(request)
         parse.no_if_match(request)
-        self._ask(Delete(secret, now(), parse.retry(request, "delete", secret.namespace, [secret])))
+        self._ask(Delete(secret, now(), parse.retry(request, "delete", caller.scope, [secret])))
         return Response(status=204)
 
     def list(self) -> Response:

@@ -182,9 +182,12 @@ class Worker(ThreadWorker):
 
     def _wait(self, conn: Connection) -> None:
         """Let ``conn`` wait in the poller."""
-        if self._unfinished_bytes + len(conn.received) > UNFINISHED_BYTES:
-            self._close(conn)
-            return
+        while self._unfinished_bytes + len(conn.received) > UNFINISHED_BYTES:
+            largest = max(self._waiting, key=lambda other: len(other.received))
+            if len(largest.received) < len(conn.received):
+                self._close(conn)
+                return
+            self._drop(largest)
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._resume, conn))
         self._waiting[conn] = None

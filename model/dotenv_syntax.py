@@ -33,6 +33,8 @@ _MARK = re.compile(r"(?:secret|enc)\(")
 _REFERENCE = re.compile(r"secret\(([^()@]+)(?:@([1-9][0-9]{0,17}))?\)")
 _ENCRYPTION = re.compile(r"enc\(([^(),]+)(?:, ?(.*))?\)", re.DOTALL)
 
+_LOOKALIKE = "text that only looks like a reference belongs in single quotes"
+
 
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong in one line (from 1), in words that repeat nothing of it; ``names`` are the valid names concerned."""
@@ -115,7 +117,7 @@ def scan(content: str) -> Iterator[Assignment | Problem]:
         finish = begin + len(binding.original.string)
         line = lines.at(finish - len(binding.original.string.lstrip()))  # blank lines before it are part of a statement
         if binding.error:
-            yield Problem(line, "this is neither KEY=value, a comment nor blank")
+            yield Problem(line, _unreadable(content, begin, finish))
         elif binding.key is not None and binding.value is None:
             yield Assignment(binding.key, line, None, "", begin, finish, finish, finish)
         elif binding.key is not None and binding.value is not None:
@@ -137,6 +139,15 @@ def reads_back(statement: str, key: str, text: str) -> bool:
     """Whether python-dotenv reads ``statement`` as just this key with just this value."""
     bindings = list(parse_stream(StringIO("\n" + statement)))  # the newline keeps a BOM from being taken for the file's
     return [(binding.key, binding.value, binding.error) for binding in bindings] == [(key, text, False)]
+
+
+def _unreadable(content: str, begin: int, finish: int) -> str:
+    """What is wrong with a statement that python-dotenv cannot read."""
+    up_to_value = _UP_TO_VALUE.match(content, begin, finish)
+    if up_to_value is None or not content.startswith(("'", '"'), up_to_value.end(), finish):
+        return "this is neither KEY=value, a comment nor blank"
+    closed = _QUOTED.match(content, up_to_value.end(), finish)
+    return "a quote is not closed" if closed is None else "something other than a comment follows a closing quote"
 
 
 def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, finish: int) -> Assignment | Problem:
@@ -163,10 +174,10 @@ def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, fi
     while mark is not None:
         line = lines.at(inside + mark.start())
         if mark[0] == "enc(":
-            return Problem(line, "enc(NAME) must be the whole value; text that only looks like it belongs in single quotes")
+            return Problem(line, f"enc(NAME) must be the whole value; {_LOOKALIKE}")
         reference = _REFERENCE.match(masked, mark.start())
         if reference is None or not _is_name(reference[1]):
-            return Problem(line, "secret( without NAME) or NAME@VERSION) after it; text that only looks like it belongs in single quotes")
+            return Problem(line, f"`secret(` must be followed by a NAME or NAME@VERSION and `)`; {_LOOKALIKE}")
         pieces += (raw[done : mark.start()], Reference(*_target(reference), key, line))
         done = reference.end()
         mark = _MARK.search(masked, done)
@@ -178,7 +189,7 @@ def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, fi
 def _encryption(plain: Assignment, raw: str, masked: str) -> Assignment | Problem:
     whole = _ENCRYPTION.fullmatch(masked)
     if whole is None or not _is_name(whole[1]):
-        return Problem(plain.line, "enc( without NAME) or NAME, plaintext) after it; text that only looks like it belongs in single quotes")
+        return Problem(plain.line, f"`enc(` must be followed by a NAME or NAME, plaintext and `)`; {_LOOKALIKE}")
     inline_value = None if whole[2] is None else decode(plain.quote, raw[whole.start(2) : whole.end(2)])
     return msgspec.structs.replace(plain, encryption=Encryption(whole[1], inline_value, plain.key, plain.line))
 

@@ -23,7 +23,7 @@ class SecretId(msgspec.Struct, frozen=True, array_like=True, order=True):
 class Retry(msgspec.Struct, frozen=True, array_like=True):
     """What makes a retry recognisable (SEM-20): digests, 32 bytes each.
 
-    ``key`` is the digest of namespace and idempotency key. ``request`` is the digest of the request's parts that are not
+    ``key`` is the digest of namespace, principal and idempotency key. ``request`` is the digest of the request's parts that are not
     secret (operation, names, encoding, expected version). The value is deliberately not in it: a digest of a low-entropy
     value on one node's disk would make the value guessable. Values are compared through their shares instead.
     """

@@ -49,8 +49,8 @@ def create_blueprint(trust_domain: str, store: Store, coordinator: Coordinator) 
             exchange = decode_exchange(request.get_data())
         except ValueError:
             return _plain(400, "the body is not an exchange")
-        if exchange.sender != g.caller.id:
-            return _plain(403, "the sender is not who the certificate says")
+        if exchange.sender != g.caller.id or not coordinator.is_peer(exchange.sender):
+            return _plain(403, "the sender is not who the certificate says, or no node of this cluster")
         return Response(encode(answer(store, exchange)), mimetype=_MSGPACK)
 
     return routes

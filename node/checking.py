@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from model.errors import InvalidRequest
 from model.name import check_name, check_namespace, check_prefix
-from model.operation import Create, List, Operation, SecretId, Status, Update
+from model.operation import Create, Delete, List, Operation, SecretId, Status, Update
+from model.version import MAX_TIME
 
 MAX_PAGE_NAMES = 1000
 
@@ -16,6 +17,8 @@ MAX_PAGE_NAMES = 1000
 def is_sound(operation: Operation) -> bool:
     """Whether the operation keeps to the grammar of names and to the limits of ``model.operation``."""
     try:
+        if isinstance(operation, Create | Update | Delete) and not 0 <= operation.now <= MAX_TIME:
+            return False
         match operation:
             case Create(secrets=secrets):
                 return len({_check(new.secret) for new in secrets}) == len(secrets) > 0

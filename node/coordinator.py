@@ -139,6 +139,10 @@ class Coordinator:
     def _group_looked_up(self, group: str) -> tuple[Reading, list[Send]]:
         return self.reading(group_register(group), Wanted(reveal=False, decision=True))
 
+    def is_peer(self, node: str) -> bool:
+        """Whether ``node`` is another node of this cluster; a certificate of the right role alone does not make it one."""
+        return node in self._settings.peers
+
     def reachable(self) -> tuple[str, ...]:
         """The peers whose last exchange succeeded."""
         return self._peers.reachable()

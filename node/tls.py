@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HANDSHAKE_SECONDS = 3.0
+
 
 class DeadlineSocket(ssl.SSLSocket):
     """A TLS socket whose reads all end by one deadline (on the monotonic clock), however slowly the other side drips."""
 
     deadline: float | None = None
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all; then the first request's time runs."""
+        before = self.gettimeout()
+        self.settimeout(HANDSHAKE_SECONDS)
+        super().do_handshake(block)
+        self.settimeout(before)
+        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
 
     def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
         """As ``ssl.SSLSocket.read``, which every other way of reading uses. Raises TimeoutError at the deadline."""

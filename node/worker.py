@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import select
 import ssl
+import time
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from node.tls import DeadlineSocket
+
 LINGER_SECONDS = 2.0
+REQUEST_SECONDS = 10.0
+"""How long a peer or gateway may take to send a whole request."""
 
 
 class Worker(ThreadWorker):
@@ -20,10 +25,16 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: TConn) -> Any:
         """Serve a connection's request, and those that follow within the linger time."""
-        keep = super().handle(conn)
+        keep = self._serve(conn)
         while keep is True and self.alive and _readable(conn.sock):
-            keep = super().handle(conn)
+            keep = self._serve(conn)
         return keep
+
+    def _serve(self, conn: TConn) -> Any:
+        """One request, which must arrive whole in time; so must the handshake before the first (``node.tls``)."""
+        if isinstance(conn.sock, DeadlineSocket):
+            conn.sock.deadline = time.monotonic() + REQUEST_SECONDS
+        return super().handle(conn)
 
 
 def _readable(sock: Any) -> bool:

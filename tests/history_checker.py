@@ -193,6 +193,9 @@ class Checker:
         return state.start <= bisect.bisect_left(self.times, effect.written.valid_from) < state.next
 
     def _has(self, state: State, version: int) -> bool:
+        """Whether a live secret surely has this version; the first it always has (SEM-10)."""
+        if version == 1:
+            return True
         places = self.places.get(version, [])
         return bisect.bisect_left(places, state.start) < bisect.bisect_left(places, state.next)
 
@@ -309,15 +312,14 @@ class Checker:
         """The next slot happens."""
         slot = self.slots[place]
         if not state.live:
-            low, exact, start, unseen = 0, True, place, ()
-        else:
-            (low, exact), start, unseen = self._latest(state), state.start, state.unseen
+            state = state._replace(start=place, unseen=())
+        low, exact = self._latest(state) if state.live else (0, True)
         gap = 0 if slot.version is None else slot.version - low - 1
         horizon = min(item.returned for item in waiting)
         budget = bisect.bisect_right(self.doubtful, horizon) - self.spent[place + 1] - self._unseen_updates(state)
         if gap < 0 or state.skipped + gap > max(budget, state.skipped):
             return
-        after = State(place + 1, True, start, unseen, state.skipped + gap, state.used)
+        after = state._replace(next=place + 1, live=True, skipped=state.skipped + gap)
         if slot.effect is not None:
             expected = slot.effect.expected
             if (expected is None or not exact or expected == low) and self._free(slot.effect, waiting, begun):

@@ -222,14 +222,20 @@ def _bound(state: State, indices: tuple[int, ...], shown: tuple[Version, ...]) -
         if entry.version not in (None, version.version) or entry.since not in (None, version.valid_from):
             return
         entries[index] = replace(entry, version=version.version, since=version.valid_from)
-    yield replace(state, entries=tuple(entries))
+    if all(_rising(entries, entries[index].secret) for index in indices):
+        yield replace(state, entries=tuple(entries))
+
+
+def _rising(entries: Sequence[Entry], secret: SecretId) -> bool:
+    """Whether the times that are known rise in the order of the writes, through deletes too (SEM-13)."""
+    times = [entry.since for entry in entries if entry.secret == secret and entry.since is not None]
+    return all(one < other for one, other in pairwise(times))
 
 
 def _in_order(state: State, versions: tuple[int, ...], gaps: int) -> bool:
-    """Versions count from 1; numbers are left out at most as often as an outcome stayed unknown. Times rise, through deletes too."""
-    number, name = 0, state.entries[versions[0]].secret
-    times = [entry.since for entry in state.entries if entry.secret == name and entry.since is not None]
-    if any(one >= other for one, other in pairwise(times)):
+    """Versions count from 1; numbers are left out at most as often as an outcome stayed unknown; times rise."""
+    number = 0
+    if not _rising(state.entries, state.entries[versions[0]].secret):
         return False
     for index in versions:
         entry = state.entries[index]

@@ -36,6 +36,15 @@ KINDS = ("create", "update", "if-match", "delete", "read", "version", "at", "his
 SAFE_TIME = 10**15
 
 
+class UnderWay:
+    """A call that was asked; ``result`` once it has taken effect."""
+
+    def __init__(self, operation: Write | Read | History, step: int) -> None:
+        self.operation = operation
+        self.call = Call(operation, step)
+        self.result: Result | None = None
+
+
 class Maker:
     """One history. ``lost`` is the share of writes whose answer is lost; ``calm`` makes creates and deletes rare."""
 
@@ -50,41 +59,40 @@ class Maker:
         self._step = 0
         self._serial = 0
         self._asked: list[Write] = []
+        self._late: list[Write] = []
 
     def make(self) -> list[Call]:
         """The calls, of which some have no answer."""
-        under_way: list[list[Call | Result | None]] = []
-        ghosts: list[Write] = []
+        under_way: list[UnderWay] = []
         while self._left or under_way:
             self._step += 1
-            if ghosts and self.random.random() < 0.05:
-                self._perform(ghosts.pop(self.random.randrange(len(ghosts))))
-            if self._left and (len(under_way) < self._clients) and (not under_way or self.random.random() < 0.5):
+            if self._late and self.random.random() < 0.05:
+                self._perform(self._late.pop(self.random.randrange(len(self._late))))
+            if self._left and len(under_way) < self._clients and (not under_way or self.random.random() < 0.5):
                 self._left -= 1
-                call = Call(self._operation(), self._step)
-                self.calls.append(call)
-                under_way.append([call, None])
-                continue
-            if not under_way:
-                continue
-            entry = self.random.choice(under_way)
-            call = entry[0]
-            assert isinstance(call, Call)
-            if entry[1] is None:
-                if isinstance(call.operation, Write) and self.random.random() < self._lost:
-                    under_way.remove(entry)
-                    fate = self.random.random()
-                    if fate < 0.4:
-                        self._perform(call.operation)
-                    elif fate < 0.7:
-                        ghosts.append(call.operation)
-                    self._asked += [call.operation] if call.operation.retry is not None else []
+                under_way.append(UnderWay(self._operation(), self._step))
+                self.calls.append(under_way[-1].call)
+            elif under_way:
+                one = self.random.choice(under_way)
+                if one.result is not None:
+                    one.call.returned, one.call.result = self._step, one.result
+                elif isinstance(one.operation, Write) and self.random.random() < self._lost:
+                    self._lose(one.operation)
                 else:
-                    entry[1] = self._perform(call.operation)
-            else:
-                under_way.remove(entry)
-                call.returned, call.result = self._step, entry[1]  # type: ignore[assignment]
+                    one.result = self._perform(one.operation)
+                    continue
+                under_way.remove(one)
         return self.calls
+
+    def _lose(self, write: Write) -> None:
+        """Its answer never comes: it took effect, or will, or never does; and somebody may ask again."""
+        fate = self.random.random()
+        if fate < 0.4:
+            self._perform(write)
+        elif fate < 0.7:
+            self._late.append(write)
+        if write.retry is not None:
+            self._asked.append(write)
 
     def _perform(self, operation: Write | Read | History) -> Result:
         if isinstance(operation, Write):

@@ -136,6 +136,23 @@ def test_beyond_its_room_the_gateway_lets_go_of_the_idle_and_serves_the_new(tmp_
 
 
 @pytest.mark.slow
+def test_clients_that_hoard_unfinished_bodies_do_not_keep_others_from_sending_theirs(gateway: Gateway) -> None:
+    size = 8_388_608
+    head = f"POST /api/v1/secrets HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
+    hoarders = [sent(gateway, head + b" " * (size - 1)) for _ in range(8)]
+    try:
+        for _ in range(3):
+            with gateway.connect() as connection:
+                body = b'{"name": "no json'
+                connection.sendall(POST + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())
+                time.sleep(0.2)
+                connection.sendall(body)
+                assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+    finally:
+        for hoarder in hoarders:
+            hoarder.close()
+
+
 def test_an_idle_client_is_disconnected_at_its_deadline(gateway: Gateway) -> None:
     kinds = {"silent before TLS": 5, "one byte of TLS": 5, "silent after TLS": 15, "half a header": 15, "half a body": 15}
     with contextlib.ExitStack() as idle:

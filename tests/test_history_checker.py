@@ -109,6 +109,14 @@ GOOD = {
         Call(update("b"), 3),
         Call(update("c", 2), 4, 5, written(3, 30)),
     ],
+    "an unknown delete and an unknown create begin anew": [
+        Call(create("a"), 1, 2, written(1, 10)),
+        Call(update("b"), 3, 4, written(2, 20)),
+        Call(Delete(NAME, 0), 5),
+        Call(create("c"), 6),
+        Call(Read(NAME, version=2), 7, 8, Failed("version_not_found")),
+        Call(update("d"), 9, 10, written(2, 40)),
+    ],
     "a retry gets the first outcome after a delete": [
         Call(create("a", KEY), 1),
         Call(Delete(NAME, 0), 2, 3, Deleted()),
@@ -179,6 +187,10 @@ BAD = {
         Call(create("b"), 4, 5, written(1, 20)),
         Call(create("c"), 6, 7, written(1, 30)),
     ],
+    "a secret that nobody saw lacks its first version": [
+        Call(create("a"), 1),
+        Call(Read(NAME, version=1), 2, 3, Failed("version_not_found")),
+    ],
     "an unknown write that was not asked yet": [Call(Read(NAME), 1, 2, found("a", 1, 10)), Call(create("a"), 3)],
 }
 
@@ -204,7 +216,7 @@ def test_it_agrees_with_its_slow_twin_on_small_histories_right_and_wrong() -> No
     verdicts: Counter[bool] = Counter()
     for seed in range(6000):
         chance = random.Random(seed)
-        calls = make(seed, calls=chance.randrange(3, 11), clients=chance.randrange(1, 5), lost=chance.choice([0, 0.1, 0.4]))
+        calls = make(seed, calls=chance.randrange(3, 11), clients=chance.randrange(1, 5), lost=chance.choice([0, 0.1, 0.4, 0.7]))
         for _ in range(chance.randrange(4)):
             chance.choice(MUTATIONS)(calls, chance)
         verdict = accepts(calls)

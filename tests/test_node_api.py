@@ -18,7 +18,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from model.identity import Role
 from model.message import Addressed, ChangesAfter, Exchange, Query, Replies, Snapshot, Unfit, decode_replies, encode
-from model.operation import Create, NewValue, Operation, Read, Result, SecretId, Status, Written
+from model.operation import Create, Failed, NewValue, Operation, Read, Result, SecretId, Status, Written
 from node.api import create_blueprint
 
 SECRET = SecretId("default", "app/db")
@@ -110,6 +110,18 @@ def test_only_a_node_may_send_messages(server: NodeServer, role: Role, name: str
 def test_a_node_may_not_speak_for_another(server: NodeServer) -> None:
     status, _ = exchange(server, Exchange("node-3", b"", (Addressed(SECRET, Query()),)))
     assert status == 403
+
+
+def test_a_node_that_is_not_of_the_cluster_is_refused_whatever_its_certificate(server: NodeServer) -> None:
+    status, body = exchange(server, Exchange("node-9", b"", (Addressed(SECRET, Query()),)), Role.NODE, "node-9")
+    assert (status, b"cluster" in body) == (403, True)
+
+
+@pytest.mark.parametrize("now", [-1, 2**62])
+def test_a_time_that_no_clock_shows_is_refused_and_nothing_is_written(server: NodeServer, now: int) -> None:
+    _, body = operate(server, Create((NewValue(SecretId("default", "late"), b"x"),), now), Read(SecretId("default", "late")))
+    results = msgspec.msgpack.decode(body, type=list[Result])
+    assert [result.code for result in results if isinstance(result, Failed)] == ["invalid_request", "secret_not_found"]
 
 
 def test_a_certificate_of_another_trust_domain_opens_nothing(server: NodeServer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ Delete == <<"delete">>
 Update_Update == <<"update", "update">>
 Update_Delete == <<"update", "delete">>
 Delete_Create == <<"delete", "create">>
-Update_Update_Delete == <<"update", "update", "delete">>
+Settle_Update_Delete_Update == <<"settle", "update", "delete", "update">>
 Latest == <<"latest">>
 History == <<"history">>
 Repairer == <<"survey">>
