@@ -147,7 +147,9 @@ def _unreadable(content: str, begin: int, finish: int) -> str:
     if up_to_value is None or not content.startswith(("'", '"'), up_to_value.end(), finish):
         return "this is neither KEY=value, a comment nor blank"
     closed = _QUOTED.match(content, up_to_value.end(), finish)
-    return "a quote is not closed" if closed is None else "something other than a comment follows a closing quote"
+    if closed is None:
+        return "a quote is not closed"
+    return "something other than a comment follows a closing quote, or a quote is not closed where it should be"
 
 
 def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, finish: int) -> Assignment | Problem:
@@ -189,7 +191,7 @@ def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, fi
 def _encryption(plain: Assignment, raw: str, masked: str) -> Assignment | Problem:
     whole = _ENCRYPTION.fullmatch(masked)
     if whole is None or not _is_name(whole[1]):
-        return Problem(plain.line, f"`enc(` must be followed by a NAME or NAME, plaintext and `)`; {_LOOKALIKE}")
+        return Problem(plain.line, f"`enc(` must be followed by a NAME, or a NAME, a comma and a plaintext, and `)`; {_LOOKALIKE}")
     inline_value = None if whole[2] is None else decode(plain.quote, raw[whole.start(2) : whole.end(2)])
     return msgspec.structs.replace(plain, encryption=Encryption(whole[1], inline_value, plain.key, plain.line))
 

@@ -117,7 +117,9 @@ def test_the_wait_that_the_vault_asks_for_is_honoured_up_to_the_deadline(run: Ko
 
 def test_a_read_is_asked_once(run: Kofn, gateway: FakeGateway) -> None:
     gateway.faults = [("status", "unavailable")]
-    assert run("get", "name").exit_code == Exit.UNAVAILABLE
+    result = run("get", "name")
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "written" not in result.stderr
     assert len(gateway.requests) == 1
 
 
@@ -131,6 +133,19 @@ def test_a_port_where_nobody_listens_exits_with_9(run: Kofn) -> None:
         result = run("get", "name", KOFN_URL=url)
     assert result.exit_code == Exit.UNREACHABLE
     assert "cannot connect" in result.stderr
+
+
+def test_a_local_cluster_that_does_not_run_is_answered_with_how_to_start_it(tmp_path: Path) -> None:
+    environment = place_cluster(tmp_path / "data")
+    Authority(tmp_path / "ca").create("kofn.test")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        content = json.loads((tmp_path / "data" / "cluster.json").read_text())
+        content |= {"url": f"https://127.0.0.1:{free.getsockname()[1]}", "ca_file": str(tmp_path / "ca" / "ca.pem")}
+        (tmp_path / "data" / "cluster.json").write_text(json.dumps(content))
+        result = CliRunner().invoke(kofn, ["list"], env=environment)
+    assert result.exit_code == Exit.UNREACHABLE
+    assert "run: kofn local start" in result.stderr
 
 
 def test_a_lost_read_exits_with_9(run: Kofn, gateway: FakeGateway) -> None:

@@ -99,6 +99,7 @@ def test_a_missing_version_is_named_and_the_latest_one_is_not(run: Kofn, tmp_pat
     result = run("env", "process", path)
     assert result.exit_code == Exit.NOT_FOUND
     assert f"{path}:2: secret(api/key@7)" in result.stderr
+    assert "run: kofn history NAME" in result.stderr
     assert f"{path}:1" not in result.stderr
 
 
@@ -116,6 +117,22 @@ def test_an_inline_encryption_is_carried_out_with_an_idempotency_key(run: Kofn, 
     assert run("env", "process", path).stdout == "A=secret(new/one)\n"
     assert gateway.secrets["new/one"][0]["value"] == "plaintext"
     assert len({headers["idempotency-key"] for _, _, headers, _ in gateway.requests}) == 1
+
+
+def test_without_expansion_secrets_are_created_and_no_value_is_written(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
+    path = put(tmp_path / "env", "A=secret(db/password)\nB=enc(new/one, plaintext)\n")
+    assert run("env", "process", "--no-expand", "-o", path, path).exit_code == Exit.OK
+    assert path.read_text() == "A=secret(db/password)\nB=secret(new/one)\n"
+    assert gateway.secrets["new/one"][0]["value"] == "plaintext"
+
+
+def test_every_bad_line_is_told_in_full_and_on_its_own(run: Kofn, tmp_path: Path) -> None:
+    path = put(tmp_path / "env", "A=secret(\nB=1\nC=x enc(y)\n" + "D=secret(\n" * 30)
+    lines = [line.strip() for line in run("env", "process", path).stderr.splitlines()]
+    assert lines[1].startswith(f"{path}:1: `secret(` must be followed by ")
+    assert lines[2].startswith(f"{path}:3: enc(NAME) must be the whole value")
+    assert all(line.endswith("belongs in single quotes") for line in lines[1:-1])
+    assert lines[-1] == "and 12 more"
 
 
 def test_a_directory_that_cannot_be_written_to_is_found_before_anything_is_created(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
@@ -263,6 +280,17 @@ def test_a_file_that_cannot_be_resolved_starts_nothing(start: Started, gateway: 
     assert gateway.requests == []
 
 
+def test_an_encryption_is_answered_with_the_command_that_writes_no_value(start: Started, tmp_path: Path) -> None:
+    put(tmp_path / ".env", "A=enc(new, value)")
+    assert "kofn env process --no-expand -o FILE FILE" in start("--", "true").stderr
+
+
+def test_without_a_file_the_option_for_one_is_named(start: Started) -> None:
+    result = start("--", "true")
+    assert result.returncode == RunExit.NOT_STARTED
+    assert "-f FILE" in result.stderr
+
+
 def test_every_failure_of_kofn_itself_exits_with_125(start: Started, gateway: FakeGateway, tmp_path: Path) -> None:
     assert start("-f", tmp_path / "absent", "--", "true").returncode == RunExit.NOT_STARTED
     put(tmp_path / ".env", "A=secret(db/password)")
@@ -300,10 +328,10 @@ def test_signals_reach_the_command_and_have_their_default_meaning(start: Started
     assert start("--", "sh", "-c", "kill -PIPE $$").returncode == -signal.SIGPIPE
 
 
-def test_kofns_token_is_not_passed_on(start: Started, tmp_path: Path) -> None:
-    put(tmp_path / ".env", "A=secret(db/password)")
+def test_none_of_kofns_settings_is_passed_on_but_a_file_may_set_one(start: Started, tmp_path: Path) -> None:
+    put(tmp_path / ".env", "A=secret(db/password)\nKOFN_NAMESPACE=mine\n")
     shown = start("--", sys.executable, "-c", SHOW, KOFN_TOKEN_FILE="/token", OTHER="kept").stdout
-    assert not re.search(r"KOFN_TOKEN", shown)
+    assert re.findall(r"KOFN_\w+", shown) == ["KOFN_NAMESPACE"]
     assert "kept" in shown
 
 

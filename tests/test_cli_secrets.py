@@ -158,6 +158,14 @@ def test_get_json_is_the_whole_answer(run: Kofn) -> None:
     assert answer.keys() == {"name", "version", "valid_from", "valid_to", "value", "encoding"}
 
 
+def test_a_time_that_is_none_is_refused_without_asking_the_vault(run: Kofn, gateway: FakeGateway) -> None:
+    result = run("get", "name", "--at", "yesterday")
+    assert result.exit_code == Exit.REFUSED
+    assert "2026-01-31T12:00:00Z" in result.stderr
+    assert "%2B" not in result.stderr
+    assert gateway.requests == []
+
+
 def test_version_and_time_exclude_each_other(run: Kofn) -> None:
     assert run("get", "name", "--version", "1", "--at", "2026-01-01T00:00:00Z").exit_code == Exit.USAGE
 

@@ -104,6 +104,12 @@ def test_a_revoked_token_goes_with_its_lines_and_nothing_else(path: Path) -> Non
     assert "# On the build machine." in path.read_text()
 
 
+def test_without_a_cluster_the_way_to_start_one_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(kofn, ["token", "list"], env={"KOFN_DATA": str(tmp_path)})
+    assert result.exit_code == Exit.NOT_FOUND
+    assert "kofn local start" in result.stderr
+
+
 def test_an_unknown_token_or_principal_changes_nothing(path: Path) -> None:
     assert run(path, "revoke", "cccccccc").exit_code == Exit.NOT_FOUND
     missing = run(path, "issue", "nobody")

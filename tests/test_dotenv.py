@@ -243,6 +243,22 @@ def test_a_bad_line_is_named(content: str, line: int) -> None:
         parse(content)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("A='x", "a quote is not closed"),
+        ('export A = "x\nB=1', "a quote is not closed"),
+        ("A='x\nB='y'", "or a quote is not closed where it should be"),
+        ('A="x" y', "something other than a comment follows a closing quote"),
+        ("=x", "neither KEY=value"),
+        ("A B=1", "neither KEY=value"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_told(content: str, reason: str) -> None:
+    with pytest.raises(InvalidEnv, match=rf"^In line 1: .*{reason}"):
+        parse(content)
+
+
 def test_every_bad_line_is_named_at_once_in_order() -> None:
     with pytest.raises(InvalidEnv) as caught:
         parse("A=enc(n)\nB=enc(n)\n=\nC=secret(\n")

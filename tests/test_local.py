@@ -180,6 +180,16 @@ def test_a_node_that_lost_its_folder_is_not_founded_again_but_recovers(kofn: Kof
 
 
 @pytest.mark.slow
+def test_a_running_node_that_lost_its_folder_is_restarted_with_a_new_one_and_recovers(kofn: Kofn, data: Path) -> None:
+    cluster = started(kofn, "--nodes", "3", "--threshold", "2")
+    kofn("create", "one", stdin="first")
+    shutil.rmtree(data / "node-3")
+    result = kofn("local", "restart", "node-3")
+    assert result.returncode == 0, result.stderr
+    assert eventually(lambda: shares(cluster["nodes"][2]["database"], "one") == 1)
+
+
+@pytest.mark.slow
 def test_a_paused_node_can_be_resumed_and_stopped(kofn: Kofn, data: Path) -> None:
     started(kofn, "--nodes", "3", "--threshold", "2")
     assert kofn("local", "kill", "node-1", "--signal", "STOP").returncode == 0
@@ -345,6 +355,14 @@ def test_a_complete_clusters_missing_node_is_not_founded(data: Path) -> None:
         local.find_or_create(layout, None, None, None)
     assert layout.node("node-2").configuration.is_file()
     assert not layout.database("node-2").exists()
+
+
+def test_the_gateways_raised_limits_are_marked_as_this_machines_own(data: Path) -> None:
+    with local.locked(data) as layout:
+        local.find_or_create(layout, 3, 2, 0)
+    lines = layout.gateway.configuration.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if "requests_per_second" in line)
+    assert lines[first - 1].startswith("# For this machine only")
 
 
 @pytest.mark.parametrize(("nodes", "threshold", "port"), [(4, None, None), (None, 3, None), (None, None, 8200)])
