@@ -63,7 +63,8 @@ class _Run(click.Command):
 def run(paths: tuple[Path, ...], pristine: bool, command: tuple[str, ...]) -> None:
     """Run COMMAND with the variables of .env files, each secret(NAME) in them replaced by its value.
 
-    Variables of the files win over those inherited. Inherited KOFN_* are not passed on. With --pristine only PATH, HOME, USER, LOGNAME, SHELL, TERM, LANG, LANGUAGE, LC_*, TZ and TMPDIR are inherited.
+    Variables of the files win over those inherited. Inherited KOFN_* are not passed on. With --pristine only PATH, HOME, USER,
+    LOGNAME, SHELL, TERM, LANG, LANGUAGE, LC_*, TZ and TMPDIR are inherited.
 
     All references are resolved first, in one call. If anything is wrong, nothing is started, every bad reference is named with
     file and line, and the exit code is 125; it is 126 for a command that cannot be executed, 127 for one that is not found.
@@ -111,7 +112,10 @@ def merge(sources: list[DotenvFile], values: Mapping[tuple[str, int | None], str
 
 
 def inherited(environment: Mapping[str, str], *, pristine: bool) -> dict[str, str]:
-    """What the command inherits: all but kofn's settings, some of which lead to a token, or with ``pristine`` only what a program needs to find its way."""
+    """What the command inherits: all but kofn's settings, some of which lead to a token.
+
+    With ``pristine`` it is only what a program needs to find its way.
+    """
     if pristine:
         return {name: value for name, value in environment.items() if name in _PRISTINE or name.startswith("LC_")}
     return {name: value for name, value in environment.items() if not name.startswith("KOFN_")}

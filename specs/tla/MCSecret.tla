@@ -3,7 +3,6 @@
 EXTENDS Secret
 Nobody == <<>>
 Create_Create == <<"create", "create">>
-Update == <<"update">>
 Delete == <<"delete">>
 Update_Update == <<"update", "update">>
 Update_Delete == <<"update", "delete">>
@@ -12,7 +11,9 @@ Settle_Update_Delete_Update == <<"settle", "update", "delete", "update">>
 Latest == <<"latest">>
 History == <<"history">>
 Repairer == <<"survey">>
-Latest_Latest == <<"latest", "latest">>
 Repairer_Latest == <<"survey", "latest">>
-History_History == <<"history", "history">>
+
+\* A bound, for the largest case only: writers vote one after the other, in the order of their ballots. Their writes still meet in any order.
+Voting(p) == proposal[p].phase = "voting" /\ (proposal[p].ballot = 0 \/ proposal[p].answers # Nothing)
+InTurn == \A p, q \in Writers : proposal[q].ballot # 0 /\ Max(Own(p)) < Max(Own(q)) => ~Voting(p)
 =============================================================================

@@ -63,28 +63,33 @@ CONFIGURATIONS = (
     Configuration("deletes"),
     Configuration("erasures"),
     Configuration("recreate"),
-    Configuration("repairs"),
     Configuration("rejoin"),
-    Configuration("group", "Group"),
+    Configuration("group_rival", "Group"),
+    Configuration("group_read", "Group", large=True),
+    Configuration("repairs", large=True),
+    Configuration("ballots", large=True),
 )
 
 MUTATIONS = (
     Mutation("fencing", "updates", "a node accepts writes below what it promised"),
     Mutation("quorum", "updates", "W is one short"),
     Mutation("older", "updates", "a reader serves the version below one in doubt"),
-    Mutation("reader ballot", "updates", "a reader writes again under a new ballot, without a vote"),
-    Mutation("repair", "repairs", "a repair counts as an acceptance"),
-    Mutation("erased", "erasures", "a repair ignores that its record was erased"),
+    Mutation("counted", "history", "a head known by counting alone does not fence what lies below it"),
     Mutation("erase", "deletes", "erasing starts when the tombstone is written"),
+    Mutation("reader ballot", "deletes", "a reader writes again under a new ballot, without a vote"),
+    Mutation("erased", "erasures", "a repair ignores that its record was erased"),
     Mutation("floor", "rejoin", "a node that lost its disk rejoins without a floor under its promises"),
     Mutation("fence", "rejoin", "the others are asked, not fenced, when a node lost its disk"),
     Mutation("forget", "rejoin", "a node that lost its disk forgets what is in doubt elsewhere"),
-    Mutation("hearsay", "rejoin", "what it is told of counts, but ranks below everything accepted"),
+    Mutation("hearsay", "rejoin", "what it keeps in mind ranks below everything that was ever accepted"),
     Mutation("shareless", "rejoin", "a chosen record whose share cannot be rebuilt is not taken over"),
-    Mutation("rival", "group", "a writer takes a provisional record for void without getting ABORT chosen"),
-    Mutation("reader", "group", "a reader shows a provisional record without looking its group up"),
-    Mutation("early commit", "group", "COMMIT is written together with the names"),
+    Mutation("rival", "group_rival", "a writer takes a provisional record for void without getting ABORT chosen"),
+    Mutation("early commit", "group_rival", "COMMIT is written together with the names"),
+    Mutation("reader", "group_read", "a reader shows a provisional record without looking its group up"),
+    Mutation("repair", "repairs", "a repair counts as an acceptance"),
+    Mutation("ballots", "ballots", "acceptances under different ballots are counted together"),
 )
+"""Each is noticed within seconds, those of ``repairs`` and ``ballots`` excepted."""
 
 
 def tools(jar: str | None) -> tuple[str, Path]:
