@@ -79,6 +79,7 @@ class Evidence:
                     self.headers[view.tag] = view.header
         self._proven = {tag for tag, holders in self.views.items() if any(view.chosen for view in holders.values())}
         self._proven.update(header.base for header in self.headers.values() if header.base is not None)
+        self._proven.update(tag for tag, header in self.headers.items() if header.group is None and self._is_counted(tag))
 
     def standing(self, tag: Ballot) -> Standing:
         """Judge one record.
@@ -107,9 +108,13 @@ class Evidence:
             return Standing.VOID
         if group is not None:
             return Standing.UNRESOLVED
-        counts = Counter(view.ballot for view in holders.values() if view.ballot != ZERO)
-        acceptances = len(holders) if below else max(counts.values(), default=0)
-        return Standing.CHOSEN if acceptances >= self.quorum.write else Standing.DOUBT
+        accepted = sum(view.ballot.counts for view in holders.values()) if below else 0
+        return Standing.CHOSEN if self._is_counted(tag) or accepted >= self.quorum.write else Standing.DOUBT
+
+    def _is_counted(self, tag: Ballot) -> bool:
+        """Whether W answers accepted the record under one ballot: as good as a mark (PROTO-9)."""
+        counts = Counter(view.ballot for view in self.views.get(tag, {}).values() if view.ballot.counts)
+        return max(counts.values(), default=0) >= self.quorum.write
 
     def _proven_headers(self) -> Iterator[Header]:
         return (self.headers[tag] for tag in self._proven if tag in self.headers)

@@ -33,6 +33,11 @@ class Ballot(msgspec.Struct, frozen=True, array_like=True, order=True):
     node: str
     boot: int
 
+    @property
+    def counts(self) -> bool:
+        """Whether what is held under this ballot was accepted under it: not by repair (ZERO), not by hearsay (PROTO-12)."""
+        return self != ZERO and self.boot >= 0
+
     def held_by_same(self, other: Ballot) -> bool:
         """Whether both ballots come from the same proposal (a lease does not stand between a proposal and its next round)."""
         return self.node == other.node and self.boot == other.boot

@@ -12,6 +12,7 @@ from model.judging import Standing
 from model.machine import Send
 from model.message import Erase, Query, Repair, Snapshot, Write
 from model.operation import SecretId
+from model.placement import share_index
 from model.reading import Reading
 from model.record import ZERO, Ballot, Header, Kind, sealed_is_sound, share_is_sound, shares_for
 
@@ -89,9 +90,16 @@ def restored(secret: SecretId, header: Header, answers: Mapping[str, Snapshot], 
     return (Repair(header, shares_for(header, known, (node,))[node], sealed),)
 
 
-def remembered(header: Header) -> Write:
-    """The message by which a recovering node keeps in mind a record that it may once have accepted (PROTO-12).
+def remembered(reading: Reading, node: str) -> tuple[Write, ...]:
+    """The messages by which a recovering node keeps in mind what it may once have accepted, the lowest ballot first (PROTO-12).
 
-    The ballot is none that anybody voted under: it counts as a possible acceptance, never as one.
+    Each ranks just below the ballot under which the others hold the record, so that it stands above what it stands on; but its
+    ballot is none that anybody voted under, and no other node's: a possible acceptance, never counted as one.
     """
-    return Write(ZERO, header, None, None)
+    evidence = reading.evidence
+    hearsay = []
+    for header in doubtful(reading):
+        ballot = max(view.ballot for view in evidence.views[header.tag].values())
+        rank = Ballot(ballot.counter, ballot.node, -share_index(header.placement, node))
+        hearsay.append(Write(rank, header, None, None))
+    return tuple(sorted(hearsay, key=lambda write: write.ballot))

@@ -187,13 +187,13 @@ class Repairer:
             return
         counter = max(page.counter for page in pages) + FENCE_COUNTERS
         replies = coordinator.send((Send(node, SecretId("", ""), Fence(counter)) for node in peers), SILENCE_SECONDS)
-        listings = [self._listing(coordinator, send.node) for send, reply in replies if isinstance(reply, Noted)]
-        listed = [listing for listing in listings if listing is not None]
-        keys = list(dict.fromkeys(secret for listing in listed for secret in listing))
+        listings = {send.node: self._listing(coordinator, send.node) for send, reply in replies if isinstance(reply, Noted)}
+        listed = {node: listing for node, listing in listings.items() if listing is not None}
+        keys = list(dict.fromkeys(secret for listing in listed.values() for secret in listing))
         logger.warning("recovering from a lost store: %d of %d peers listed %d secrets", len(listed), needed, len(keys))
         complete = len(listed) >= needed
         for start in range(0, len(keys), BATCH_SECRETS):
-            complete = self._restore(coordinator, keys[start : start + BATCH_SECRETS]) and complete
+            complete = self._restore(coordinator, keys[start : start + BATCH_SECRETS], frozenset(listed)) and complete
         if complete:
             self._store.serve_from(counter)
             logger.warning("recovered: serving again")
@@ -209,11 +209,11 @@ class Repairer:
                 return keys
         return None
 
-    def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId]) -> bool:
+    def _restore(self, coordinator: Coordinator, secrets: Sequence[SecretId], fenced: frozenset[str] | None = None) -> bool:
         """Take over every chosen record of ``secrets`` that this node has not whole; before it serves, what stays in doubt too.
 
         False if it should be tried again: too few nodes answered, or too few to rebuild a share. A doubt is no reason to try
-        again: whatever ends it will be a change that peers tell of.
+        again: whatever ends it will be a change that peers tell of. A recovering node relies on n-W+1 of the ``fenced`` (PROTO-12).
         """
         readings = self._chains(coordinator, secrets)
         open_ = [reading.secret for reading in readings if doubtful(reading)]
@@ -221,7 +221,12 @@ class Repairer:
             coordinator.settle(open_)
             settled = {reading.secret: reading for reading in self._chains(coordinator, open_)}
             readings = [settled.get(reading.secret, reading) for reading in readings]
-        heard = [reading for reading in readings if len(reading.answers) >= self._quorum.read]
+        needed = self._quorum.share_count - self._quorum.write + 1
+        heard = [
+            reading
+            for reading in readings
+            if len(reading.answers) >= self._quorum.read and (fenced is None or len(fenced & reading.answers.keys()) >= needed)
+        ]
         own = self._store.apply([Addressed(reading.secret, Query(shares=True, sealed=True, lineage=True)) for reading in heard])
         wanted = [
             (reading, header)
@@ -237,7 +242,7 @@ class Repairer:
                 answers.setdefault((send.secret, send.message.tag), {})[send.node] = reply
         messages: list[Addressed] = []
         if not self._store.serving:
-            messages += [Addressed(reading.secret, remembered(header)) for reading in heard for header in doubtful(reading)]
+            messages += [Addressed(reading.secret, write) for reading in heard for write in remembered(reading, self._settings.id)]
         complete = len(heard) == len(readings)
         for reading, header in wanted:
             parts = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)

@@ -94,3 +94,9 @@ def test_no_representation_shows_a_share_or_a_sealed_value() -> None:
     assert "shard=True" in shown
     assert repr(CREATE.shares["n1"]) not in shown
     assert repr(CREATE.sealed) not in shown
+
+
+def test_what_is_held_by_repair_or_by_hearsay_is_not_held_under_a_ballot_that_counts() -> None:
+    assert Ballot(1, "n1", 0).counts
+    assert not ZERO.counts
+    assert not Ballot(7, "n1", -3).counts
