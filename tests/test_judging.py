@@ -8,7 +8,7 @@ from scenes import ENTROPY, QUORUM, SECRET, ballot, cut_of, doubt, header_of, sn
 from model.judging import Evidence, Standing
 from model.message import Snapshot
 from model.quorum import Quorum
-from model.record import Kind
+from model.record import Ballot, Kind
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 CREATE = cut_of(header_of(1))
@@ -145,6 +145,27 @@ def unsure_below(n1: bool, n2: bool, n3: bool, *, voted: bool = False, marked: b
             views.append(view(above, node, chosen=True))
         answers[node] = snapshot(*views, promised=3)
     return evidence(QUORUM, voted=voted, **answers)
+
+
+def test_a_head_that_is_known_by_counting_alone_fences_what_lies_below_it() -> None:  # PROTO-9
+    unsure = cut_of(header_of(2, CREATE.header))
+    above = cut_of(header_of(3, CREATE.header, unsure.header))
+    first = view(CREATE, "n1", chosen=True)
+    judged = evidence(
+        n1=snapshot(first, view(unsure, "n1", at=2), view(above, "n1", at=3)),
+        n2=snapshot(view(CREATE, "n2", chosen=True), view(above, "n2", at=3)),
+        n3=snapshot(view(CREATE, "n3", chosen=True)),
+    )
+    head = judged.judge().head
+    assert head == above.header
+    assert judged.standing(ballot(2)) is Standing.DOUBT  # n3 may yet accept it: it neither voted nor knows of the head
+    assert judged.lineage(head) is None
+
+
+def test_what_a_recovered_node_keeps_in_mind_is_no_acceptance_but_may_have_been_one() -> None:  # PROTO-12
+    heard = msgspec.structs.replace(view(CREATE, "n2"), ballot=Ballot(1, "n1", -2))
+    judged = evidence(n1=snapshot(view(CREATE, "n1")), n2=snapshot(heard), n3=snapshot())
+    assert judged.standing(ballot(1)) is Standing.DOUBT
 
 
 def test_below_a_chosen_record_w_holders_count_whatever_their_ballots() -> None:  # PROTO-10
