@@ -127,7 +127,7 @@ def explore(java: str, jar: Path, configuration: Configuration, rule: str | None
         start = time.monotonic()
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
         seconds = time.monotonic() - start
-    return read(done.stdout, seconds)
+    return read(done.stdout + done.stderr, seconds)
 
 
 def read(output: str, seconds: float) -> Verdict:
