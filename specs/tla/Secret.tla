@@ -161,7 +161,8 @@ Standing(answers, t, voted) ==                                        \* PROTO-9
       below == \E q \in Proven(answers) \intersect Shown(answers) : t \in Range(header[q].doubts)
       without == {n \in (DOMAIN answers) \ holders :
                     answers[n].erased <= t /\ (~below \/ voted \/ NewestMark(answers[n]) > t)}
-      mixed == (below \/ "ballots" \in Broken) /\ Cardinality(holders) >= WriteQuorum
+      acceptors == {n \in holders : answers[n].views[t].ballot # None /\ ~answers[n].views[t].hearsay}
+      mixed == (below \/ "ballots" \in Broken) /\ Cardinality(acceptors) >= WriteQuorum
   IN IF t \in Proven(answers) THEN "chosen"
      ELSE IF Contradicted(answers, t) THEN "void"
      ELSE IF N - Cardinality(without) < WriteQuorum THEN "void"
