@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import hmac
 import logging
-import ssl
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from gevent.ssl import SSLSocket
 from werkzeug.wrappers import Request
 
 from gateway.audit import Trail
@@ -42,7 +41,6 @@ class Access:
         self._path = path
         self._trust_domain = trust_domain
         self._limits = limits
-        self._lock = threading.Lock()
         self._seen = stamp(path)
         self._callers = decode(path.read_bytes())
 
@@ -71,7 +69,7 @@ class Access:
         callers = self._current()
         authorization = request.headers.get("Authorization")
         connection = request.environ.get("gunicorn.socket")
-        certificate = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+        certificate = connection.getpeercert() if isinstance(connection, SSLSocket) else None
         if authorization is None and certificate:
             credential, principal = self._holder(callers, uri_names(certificate))
         else:
@@ -100,14 +98,13 @@ class Access:
 
     def _current(self) -> Callers:
         seen = stamp(self._path)
-        with self._lock:
-            if seen != self._seen:
-                self._seen = seen
-                try:
-                    self._callers = decode(self._path.read_bytes())
-                except (OSError, CallersError) as error:
-                    logger.error("the changed access file cannot be used (%s); the last good one stays in force", error)
-            return self._callers
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._callers = decode(self._path.read_bytes())
+            except (OSError, CallersError) as error:
+                logger.error("the changed access file cannot be used (%s); the last good one stays in force", error)
+        return self._callers
 
 
 def _bearer(callers: Callers, authorization: str) -> tuple[str, Principal]:

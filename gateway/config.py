@@ -50,8 +50,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How many nodes rebuild a secret (k)."""
     nodes: dict[str, str]
     """Every node of the cluster: its id and its URL, ``https://HOST:PORT``."""
-    threads: Annotated[int, msgspec.Meta(ge=1, le=512)] = 64
-    """How many requests are served at a time."""
     connections: Annotated[int, msgspec.Meta(ge=16, le=100_000)] = 4_000
     """How many clients may be connected; beyond that, the one that has been idle for longest is disconnected."""
     principal_requests_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-import threading
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import gevent
 import msgspec
 
 from gateway.config import Settings
@@ -100,7 +100,6 @@ class Cluster:
         self._nodes = {node: _Node(node, wire, flights_per_node) for node, wire in wires.items()}
         self._read_retry_seconds = read_retry_seconds
         self._write_retry_seconds = write_retry_seconds
-        self._lock = threading.Lock()
         self._line = tuple(_JITTER.sample(sorted(wires), len(wires)))
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
@@ -116,7 +115,7 @@ class Cluster:
                 results[i] = _given_up(operations[i], results[i])
             if not again:
                 break
-            time.sleep(max(seconds for seconds in waits.values() if seconds is not None))
+            gevent.sleep(max(seconds for seconds in waits.values() if seconds is not None))
             for i, result in zip(again, self._ask([operations[i] for i in again]), strict=True):
                 results[i] = result
         return results
@@ -152,8 +151,7 @@ class Cluster:
         return [_nobody_asked(operation) if result is None else result for operation, result in zip(operations, results, strict=True)]
 
     def _send_to_the_end(self, node: str) -> None:
-        with self._lock:
-            self._line = (*(other for other in self._line if other != node), node)
+        self._line = (*(other for other in self._line if other != node), node)
 
 
 def connect(settings: Settings) -> Cluster:

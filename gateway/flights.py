@@ -1,18 +1,21 @@
 """Many requests in one: whatever waits for a node rides together in the next flight to it.
 
-A thread that finds no flight under way sends at once, alone. Those who come meanwhile wait; when the flight lands, its thread hands the
-role of pilot to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself, and no extra
-thread is needed (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones;
-so another leaves beside the first only when that keeps somebody waiting for long.
+A request that finds no flight under way sends at once, alone. Those that come meanwhile wait; when the flight lands, its pilot hands the
+role to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself, and nobody is needed but
+those who ask (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones; so
+another leaves beside the first only when that keeps somebody waiting for long.
+
+All of it runs in one thread, as greenlets: what does not wait is not interrupted, so there is nothing to lock.
 """
 
 from __future__ import annotations
 
 import enum
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+
+from gevent.event import Event
 
 from model.operation import Create, Operation, Result, Update
 
@@ -36,7 +39,7 @@ Landing = list[Result] | Loss
 
 
 class _Passenger:
-    """One thread's operations, waiting for a flight. Its ``turn`` is released when ``landing`` or ``crew`` is there."""
+    """One request's operations, waiting for a flight. Its ``turn`` has come when ``landing`` or ``crew`` is there."""
 
     __slots__ = ("crew", "landing", "operations", "size", "turn")
 
@@ -45,8 +48,7 @@ class _Passenger:
         self.size = sum(map(size_bytes, operations))
         self.landing: Landing = Loss.NOT_RECEIVED
         self.crew: list[_Passenger] | None = None
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        self.turn = Event()
 
 
 class Flights:
@@ -55,23 +57,20 @@ class Flights:
     def __init__(self, send: Callable[[list[Operation]], Landing], limit: int) -> None:
         self._send = send
         self._limit = limit
-        self._lock = threading.Lock()
         self._departed: dict[_Passenger, float] = {}
         self._waiting: deque[_Passenger] = deque()
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
-        """The results of ``operations``, in order, or why there are none. Blocks until then."""
+        """The results of ``operations``, in order, or why there are none. Waits until then."""
         me = _Passenger(operations)
-        with self._lock:
-            self._waiting.append(me)
-            if not self._departed:
+        self._waiting.append(me)
+        if not self._departed:
+            self._depart(me)
+        elif not me.turn.wait(HELD_UP_SECONDS):
+            if me in self._waiting and len(self._departed) < self._limit:
                 self._depart(me)
-        if me.crew is None and not me.turn.acquire(timeout=HELD_UP_SECONDS):
-            with self._lock:
-                if me in self._waiting and len(self._departed) < self._limit:
-                    self._depart(me)
-            if me.crew is None:
-                me.turn.acquire()
+            else:
+                me.turn.wait()
         if me.crew is not None:
             self._fly(me, me.crew)
         return me.landing
@@ -88,31 +87,25 @@ class Flights:
                 end = start + len(member.operations)
                 member.landing = landing if isinstance(landing, Loss) else landing[start:end]
                 start = end
-                if member is not pilot:
-                    member.turn.release()
+                member.turn.set()
 
     def _pass_on(self, landed: _Passenger, *, lost: bool) -> None:
         """Make one who waits the next pilot, unless another flight left a moment ago, which will do the same.
 
         After a loss those who wait were never sent: they go and ask another node.
         """
-        stranded: Sequence[_Passenger] = ()
-        pilot: _Passenger | None = None
-        with self._lock:
-            del self._departed[landed]
-            if lost:
-                stranded = tuple(self._waiting)
-                self._waiting.clear()
-            elif self._waiting and max(self._departed.values(), default=0.0) + HELD_UP_SECONDS < time.monotonic():
-                pilot = self._waiting[0]
-                self._depart(pilot)
-        if pilot is not None:
-            pilot.turn.release()
-        for passenger in stranded:
-            passenger.turn.release()
+        del self._departed[landed]
+        if lost:
+            for stranded in self._waiting:
+                stranded.turn.set()
+            self._waiting.clear()
+        elif self._waiting and max(self._departed.values(), default=0.0) + HELD_UP_SECONDS < time.monotonic():
+            pilot = self._waiting[0]
+            self._depart(pilot)
+            pilot.turn.set()
 
     def _depart(self, pilot: _Passenger) -> None:
-        """Take those who wait, in the order of arrival, as far as they fit in beside the pilot. Called with the lock held."""
+        """Take those who wait, in the order of arrival, as far as they fit in beside the pilot."""
         self._waiting.remove(pilot)
         crew = [pilot]
         count, size = len(pilot.operations), pilot.size

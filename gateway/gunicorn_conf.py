@@ -1,6 +1,6 @@
 """How gunicorn serves the gateway: ``gunicorn -c python:gateway.gunicorn_conf gateway.wsgi:app``.
 
-One process, many threads; for more, run more gateways. TLS is this module's, so that changed certificates serve the next connection.
+One process, one thread; for more, run more gateways. TLS is this module's, so that changed certificates serve the next connection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ _context = Context(ssl.Purpose.CLIENT_AUTH, certificate=_settings.certificate, k
 bind = _settings.bind
 worker_class = "gateway.worker.Worker"
 workers = 1
-threads = _settings.threads
 worker_connections = _room_for(_settings.connections)
 backlog = 2048
 preload_app = False

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import threading
 import time
 from functools import lru_cache
 
@@ -28,33 +27,30 @@ logger = logging.getLogger(__name__)
 
 
 class _Counts(MemoryStorage):
-    """Counts of windows, exact under threads, cleaned up by whoever counts.
+    """Counts of windows, cleaned up by whoever counts; all requests are counted by one thread.
 
     The package's own storage starts a thread for that a hundred times a second, and a request waits for each to begin.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()
         self._cleaned_at = 0.0
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Count ``amount``; what the window of ``key``, which lasts for ``expiry`` seconds, has come to."""
         now = time.time()
-        with self._lock:
-            if now - self._cleaned_at >= CLEANING_SECONDS:
-                self._cleaned_at = now
-                for old in [each for each, end in self.expirations.items() if end <= now]:
-                    del self.expirations[old], self.storage[old]
-            if self.expirations.get(key, 0.0) <= now:
-                self.expirations[key], self.storage[key] = now + expiry, 0
-            self.storage[key] += amount
-            return self.storage[key]
+        if now - self._cleaned_at >= CLEANING_SECONDS:
+            self._cleaned_at = now
+            for old in [each for each, end in self.expirations.items() if end <= now]:
+                del self.expirations[old], self.storage[old]
+        if self.expirations.get(key, 0.0) <= now:
+            self.expirations[key], self.storage[key] = now + expiry, 0
+        self.storage[key] += amount
+        return self.storage[key]
 
     def get(self, key: str) -> int:
         """What the window of ``key`` has come to."""
-        with self._lock:
-            return self.storage[key] if self.expirations.get(key, 0.0) > time.time() else 0
+        return self.storage[key] if self.expirations.get(key, 0.0) > time.time() else 0
 
 
 class Limits:

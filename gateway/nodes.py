@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import select
 import ssl
-import threading
 import time
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from gateway.tls import Context, DeadlineSocket, uri_names
+import gevent
+from gevent.socket import create_connection
+from gevent.ssl import SSLContext, SSLSocket
+
+from gateway.tls import Context, uri_names
 from model.identity import Identity, IdentityError, only_identity
 
 CONNECT_SECONDS = 1.0
@@ -47,14 +50,15 @@ class _Connection(HTTPSConnection):
     The host name alone would not do: every node's certificate may be valid for the same host.
     """
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, node: Identity) -> None:
+    def __init__(self, host: str, port: int, context: SSLContext, node: Identity) -> None:
         super().__init__(host, port, timeout=CONNECT_SECONDS, context=context)
+        self._create_connection = create_connection
         self._node = node
         self.rested_since = 0.0
 
     def connect(self) -> None:
         super().connect()
-        assert isinstance(self.sock, ssl.SSLSocket)
+        assert isinstance(self.sock, SSLSocket)
         if only_identity(uri_names(self.sock.getpeercert()), self._node.trust_domain) != self._node:
             raise IdentityError("the certificate belongs to another node")
 
@@ -90,7 +94,6 @@ class NodeWire:
         self._context = context
         self._read_seconds, self._answer_seconds = read_seconds, answer_seconds
         self._answer_bytes = answer_bytes
-        self._lock = threading.Lock()
         self._resting: list[_Connection] = []
 
     def exchange(self, body: bytes, *, repeatable: bool) -> bytes:
@@ -110,22 +113,18 @@ class NodeWire:
 
     def close(self) -> None:
         """Close the connections that rest."""
-        with self._lock:
-            resting, self._resting = self._resting, []
+        resting, self._resting = self._resting, []
         for connection in resting:
             connection.close()
 
     def _carry(self, connection: _Connection, body: bytes, seconds: float) -> bytes:
         """One exchange on ``connection``, which rests afterwards or is closed."""
-        deadline = time.monotonic() + seconds
         try:
-            assert isinstance(connection.sock, DeadlineSocket)
-            connection.sock.settimeout(seconds)
-            connection.sock.deadline = deadline
-            connection.sock.sendall(connection.head(len(body)) + body)
-            response = HTTPResponse(connection.sock, method="POST")
-            response.begin()
-            answer = self._read(response)
+            with gevent.Timeout(seconds, TimeoutError):  # for all of it, however slowly it drips
+                connection.sock.sendall(connection.head(len(body)) + body)
+                response = HTTPResponse(connection.sock, method="POST")
+                response.begin()
+                answer = self._read(response)
         except (OSError, ValueError, HTTPException) as error:
             connection.close()
             raise NoAnswer(type(error).__name__) from error
@@ -152,6 +151,7 @@ class NodeWire:
         connection = _Connection(self._host, self._port, self._context.get(), self._node)
         try:
             connection.connect()
+            connection.sock.settimeout(None)
         except (OSError, ValueError) as error:
             connection.close()
             raise NotReceived(type(error).__name__) from error
@@ -159,18 +159,15 @@ class NodeWire:
 
     def _rested(self) -> _Connection | None:
         """A kept-alive connection that the node has not closed, the latest used first; None where there is none."""
-        while True:
-            with self._lock:
-                if not self._resting:
-                    return None
-                connection = self._resting.pop()
+        while self._resting:
+            connection = self._resting.pop()
             if time.monotonic() - connection.rested_since < IDLE_SECONDS and connection.is_quiet:
                 return connection
             connection.close()
+        return None
 
     def _rest(self, connection: _Connection) -> None:
         if connection.sock is None:
             return
         connection.rested_since = time.monotonic()
-        with self._lock:
-            self._resting.append(connection)
+        self._resting.append(connection)

@@ -54,7 +54,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("threshold = 2", 'threshold = "2"'),
         ("threshold = 2", "threshold = 2\nunknown = 1"),
         ("threshold = 2", "threshold = 2\nvalue_bytes = 1048577"),
-        ("threshold = 2", "threshold = 2\nthreads = 0"),
+        ("threshold = 2", "threshold = 2\nconnections = 0"),
         ("https://127.0.0.1:8201", "http://127.0.0.1:8201"),
         ("https://127.0.0.1:8201", "https://127.0.0.1"),
         ("https://127.0.0.1:8201", "https://127.0.0.1:8201/path"),

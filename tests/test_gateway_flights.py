@@ -1,14 +1,15 @@
-"""Combining: threads that wait for the same node ride together, and each gets exactly its own results."""
+"""Combining: requests that wait for the same node ride together, and each gets exactly its own results."""
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+import gevent
 import pytest
+from gevent.event import Event
+from gevent.pool import Pool
 
 from gateway.flights import FLIGHT_BYTES, FLIGHT_OPERATIONS, HELD_UP_SECONDS, Flights, Landing, Loss, size_bytes
 from model.operation import Create, Deleted, Failed, NewValue, Operation, Read, Result, SecretId
@@ -28,32 +29,28 @@ class Gate:
 
     def __init__(self) -> None:
         self.crews: list[list[Operation]] = []
-        self._open = threading.Event()
-        self._changed = threading.Condition()
+        self._open = Event()
 
     def send(self, operations: list[Operation]) -> Landing:
-        with self._changed:
-            self.crews.append(operations)
-            self._changed.notify_all()
+        self.crews.append(operations)
         assert self._open.wait(10)
         return echo(operations)
 
     def wait_for(self, count: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.crews) >= count, 10)
+        """Until ``count`` flights have left."""
+        with gevent.Timeout(10):
+            while len(self.crews) < count:
+                gevent.sleep(0.001)
 
     def open(self) -> None:
         self._open.set()
 
 
 def wait_until_waiting(flights: Flights, count: int) -> None:
-    """Until ``count`` threads wait for a flight."""
-    pause = threading.Event()
-    for _ in range(2000):
-        if len(flights._waiting) == count:
-            return
-        pause.wait(0.005)
-    raise AssertionError("the threads never came to wait")
+    """Until ``count`` requests wait for a flight."""
+    with gevent.Timeout(10):
+        while len(flights._waiting) != count:
+            gevent.sleep(0.001)
 
 
 def test_a_free_flight_leaves_at_once() -> None:
@@ -64,30 +61,30 @@ def test_a_free_flight_leaves_at_once() -> None:
 def test_those_who_wait_ride_together_in_the_next_flight() -> None:
     gate = Gate()
     flights = Flights(gate.send, 2)
-    with ThreadPoolExecutor(12) as pool:
-        first = [pool.submit(flights.ask, [read(f"first-{i}")]) for i in range(2)]
-        gate.wait_for(2)
-        later = [pool.submit(flights.ask, [read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
-        wait_until_waiting(flights, 10)
-        gate.open()
-        assert [future.result(10) for future in first] == [echo([read(f"first-{i}")]) for i in range(2)]
-        assert [future.result(10) for future in later] == [echo([read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
+    pool = Pool(12)
+    first = [pool.spawn(flights.ask, [read(f"first-{i}")]) for i in range(2)]
+    gate.wait_for(2)
+    later = [pool.spawn(flights.ask, [read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
+    wait_until_waiting(flights, 10)
+    gate.open()
+    assert [future.get(timeout=10) for future in first] == [echo([read(f"first-{i}")]) for i in range(2)]
+    assert [future.get(timeout=10) for future in later] == [echo([read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
     assert [len(crew) for crew in gate.crews] == [1, 1, 20]
 
 
 def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_waiting() -> None:
     gate = Gate()
     flights = Flights(gate.send, 2)
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(flights.ask, [read("first")])
-        gate.wait_for(1)
-        begun = time.monotonic()
-        later = [pool.submit(flights.ask, [read(f"later-{i}")]) for i in range(3)]
-        gate.wait_for(2)
-        waited = time.monotonic() - begun
-        gate.open()
-        assert first.result(10) == echo([read("first")])
-        assert [future.result(10) for future in later] == [echo([read(f"later-{i}")]) for i in range(3)]
+    pool = Pool(4)
+    first = pool.spawn(flights.ask, [read("first")])
+    gate.wait_for(1)
+    begun = time.monotonic()
+    later = [pool.spawn(flights.ask, [read(f"later-{i}")]) for i in range(3)]
+    gate.wait_for(2)
+    waited = time.monotonic() - begun
+    gate.open()
+    assert first.get(timeout=10) == echo([read("first")])
+    assert [future.get(timeout=10) for future in later] == [echo([read(f"later-{i}")]) for i in range(3)]
     assert waited >= HELD_UP_SECONDS
     assert sum(len(crew) for crew in gate.crews) == 4
 
@@ -96,22 +93,22 @@ def test_a_flight_is_bounded_by_operations_and_by_bytes() -> None:
     gate = Gate()
     flights = Flights(gate.send, 1)
     big = FLIGHT_OPERATIONS // 2 + 1
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(flights.ask, [read("first")])]
-        gate.wait_for(1)
-        for i in range(3):
-            futures.append(pool.submit(flights.ask, [read(f"{i}")] * big))
-            wait_until_waiting(flights, i + 1)
-        gate.open()
-        for future in futures:
-            future.result(10)
+    pool = Pool(4)
+    futures = [pool.spawn(flights.ask, [read("first")])]
+    gate.wait_for(1)
+    for i in range(3):
+        futures.append(pool.spawn(flights.ask, [read(f"{i}")] * big))
+        wait_until_waiting(flights, i + 1)
+    gate.open()
+    for future in futures:
+        future.get(timeout=10)
     assert [len(crew) for crew in gate.crews] == [1, big, big, big]
     values = Create(tuple(NewValue(SecretId("n", str(i)), b"x" * 1_048_576) for i in range(4)), 0)
     assert size_bytes(values) > FLIGHT_BYTES
 
 
 def test_after_a_loss_those_who_waited_were_never_sent() -> None:
-    entered, go = threading.Event(), threading.Event()
+    entered, go = Event(), Event()
     sent: list[int] = []
 
     def send(operations: list[Operation]) -> Landing:
@@ -121,14 +118,14 @@ def test_after_a_loss_those_who_waited_were_never_sent() -> None:
         return Loss.NO_ANSWER
 
     flights = Flights(send, 1)
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(flights.ask, [read("a")])
-        assert entered.wait(10)
-        later = [pool.submit(flights.ask, [read("b")]) for _ in range(3)]
-        wait_until_waiting(flights, 3)
-        go.set()
-        assert first.result(10) is Loss.NO_ANSWER
-        assert [future.result(10) for future in later] == [Loss.NOT_RECEIVED] * 3
+    pool = Pool(4)
+    first = pool.spawn(flights.ask, [read("a")])
+    assert entered.wait(10)
+    later = [pool.spawn(flights.ask, [read("b")]) for _ in range(3)]
+    wait_until_waiting(flights, 3)
+    go.set()
+    assert first.get(timeout=10) is Loss.NO_ANSWER
+    assert [future.get(timeout=10) for future in later] == [Loss.NOT_RECEIVED] * 3
     assert sent == [1]
     go.set()
     assert flights.ask([read("c")]) is Loss.NO_ANSWER
@@ -147,21 +144,16 @@ def test_a_defect_in_one_flight_neither_hangs_the_others_nor_closes_the_road() -
 
 
 def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_their_limit() -> None:
-    lock = threading.Lock()
     under_way, most, seen = 0, 0, []
     chance = random.Random(7)
 
     def send(operations: list[Operation]) -> Landing:
         nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-            seen.extend(operation.secret.name for operation in operations if isinstance(operation, Read))
-            slow = chance.random() < 0.2
-        if slow:
-            threading.Event().wait(0.002)
-        with lock:
-            under_way -= 1
+        under_way += 1
+        most = max(most, under_way)
+        seen.extend(operation.secret.name for operation in operations if isinstance(operation, Read))
+        gevent.sleep(0.002 if chance.random() < 0.2 else 0)
+        under_way -= 1
         return [
             Deleted() if isinstance(o, Read) and o.secret.name.endswith("0") else r
             for o, r in zip(operations, echo(operations), strict=True)
@@ -175,8 +167,8 @@ def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_
             landing = flights.ask([read(name) for name in names])
             assert landing == [Deleted() if name.endswith("0") else Failed("unavailable", name) for name in names]
 
-    with ThreadPoolExecutor(24) as pool:
-        for future in [pool.submit(client, number) for number in range(24)]:
-            future.result(30)
+    pool = Pool(24)
+    for future in [pool.spawn(client, number) for number in range(24)]:
+        future.get(timeout=30)
     assert most <= 2
     assert len(seen) == len(set(seen)) == sum(1 + (number + i) % 3 for number in range(24) for i in range(60))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import msgspec
 import pytest
 from gateway_fakes import DOMAIN, Authority, FakeNode, FakeVault, answer, make_settings
@@ -258,7 +259,7 @@ def test_patience_ends_at_the_deadline_with_the_error_as_it_came_or_unavailable(
     assert 0.3 <= time.monotonic() - begun < 0.8
 
 
-def test_many_threads_share_few_requests_and_each_gets_its_own_answer(authority: Authority, nodes: list[FakeNode]) -> None:
+def test_many_clients_share_few_requests_and_each_gets_its_own_answer(authority: Authority, nodes: list[FakeNode]) -> None:
     cluster = road(authority, nodes)
     names = [f"n{i}" for i in range(24)]
     for name in names:
@@ -273,11 +274,7 @@ def test_many_threads_share_few_requests_and_each_gets_its_own_answer(authority:
             if not isinstance(result, Found) or result.value != name.encode():
                 wrong.append(result)
 
-    threads = [threading.Thread(target=client, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    gevent.joinall([gevent.spawn(client, name) for name in names], raise_error=True)
     assert wrong == []
     assert nodes[0].requests - before < 24 * 20 / 3
 

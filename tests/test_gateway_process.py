@@ -36,7 +36,7 @@ class Gateway:
         make_settings(folder)
         config = folder / "gateway.toml"
         config.write_text(
-            f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\nthreshold = 2\nthreads = 4\n'
+            f'id = "gateway-1"\ntrust_domain = "{DOMAIN}"\nbind = "127.0.0.1:{self.port}"\nthreshold = 2\n'
             'certificate = "gateway.pem"\nkey = "gateway.key"\nca = "ca.pem"\naccess = "access.toml"\naudit = "audit.jsonl"\n'
             + "".join(f"{name} = {value}\n" for name, value in {**UNLIMITED, **settings}.items())
             + f'[nodes]\nnode-1 = "{self.node.url}"\nnode-2 = "{self.node.url}"\n'

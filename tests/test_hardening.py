@@ -26,7 +26,7 @@ PROMPT_SECONDS = 3.0
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with four threads and room for 1,500 clients."""
+    """A gateway with room for 1,500 clients."""
     gateway = Gateway(tmp_path_factory.mktemp("gateway"), connections=1_500)
     try:
         gateway.wait()

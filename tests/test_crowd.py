@@ -1,0 +1,60 @@
+"""Room for clients: who gives way when there are too many, or when too much is kept for them."""
+
+from __future__ import annotations
+
+from gateway.crowd import HELD_BYTES, Crowd
+
+
+class Client:
+    def __init__(self, crowd: Crowd, *, served: bool = False) -> None:
+        self.served = served
+        self.closed = False
+        crowd.join(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def closed(*clients: Client) -> list[bool]:
+    return [client.closed for client in clients]
+
+
+def test_beyond_the_room_the_one_that_never_had_an_answer_and_waits_for_longest_gives_way() -> None:
+    crowd = Crowd(3)
+    regular, first, second = Client(crowd, served=True), Client(crowd), Client(crowd)
+    Client(crowd)
+    assert closed(regular, first, second) == [False, True, False]
+    assert len(crowd) == 3
+
+
+def test_who_is_being_served_does_not_give_way() -> None:
+    crowd = Crowd(1)
+    busy = Client(crowd)
+    crowd.serve(busy)
+    newcomer = Client(crowd)
+    assert closed(busy, newcomer) == [False, True]
+
+
+def test_the_one_for_whom_most_is_held_gives_way_when_too_much_is() -> None:
+    crowd = Crowd(10)
+    small, large, busy = Client(crowd), Client(crowd), Client(crowd)
+    crowd.hold(small, 10)
+    crowd.hold(large, HELD_BYTES // 2)
+    crowd.serve(busy)
+    crowd.hold(busy, HELD_BYTES // 2)
+    assert closed(small, large, busy) == [False, True, False]
+    crowd.leave(busy)
+    crowd.hold(small, HELD_BYTES)
+    assert not small.closed, "what was held for those who left counts no more"
+    crowd.hold(small, HELD_BYTES + 1)
+    assert small.closed
+
+
+def test_the_idle_are_dropped_and_those_with_half_a_request_are_not() -> None:
+    crowd = Crowd(10)
+    idle, half = Client(crowd), Client(crowd)
+    crowd.hold(half, 1)
+    crowd.drop_idle()
+    assert closed(idle, half) == [True, False]
+    crowd.leave(idle)
+    assert len(crowd) == 1
