@@ -6,23 +6,26 @@ What counts to the caller of a failed exchange is whether the node may have acte
 
 from __future__ import annotations
 
+import errno
 import select
 import ssl
 import time
-from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import gevent
-from gevent.socket import create_connection
+from gevent.socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 from gevent.ssl import SSLContext, SSLSocket
 
 from gateway.tls import Context, uri_names
+from model import framing
 from model.identity import Identity, IdentityError, only_identity
 
 CONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 """A connection that rested longer is not used again. The nodes close theirs after 75 s: a request never meets one that is being closed."""
+
+_PART_BYTES = 65_536
 
 
 class ExchangeError(Exception):
@@ -44,37 +47,50 @@ class Wire(Protocol):
         """The node's answer to ``body``. Raises NotReceived or NoAnswer."""
 
 
-class _Connection(HTTPSConnection):
+class _Connection:
     """A connection to exactly the node it was meant for.
 
     The host name alone would not do: every node's certificate may be valid for the same host.
     """
 
-    def __init__(self, host: str, port: int, context: SSLContext, node: Identity) -> None:
-        super().__init__(host, port, timeout=CONNECT_SECONDS, context=context)
-        self._create_connection = create_connection
-        self._node = node
+    def __init__(self, host: str, port: int, node: Identity, context: SSLContext) -> None:
+        """Connect. Raises OSError, and IdentityError when it is another node."""
+        self._host = host
         self.rested_since = 0.0
-
-    def connect(self) -> None:
-        super().connect()
-        assert isinstance(self.sock, SSLSocket)
-        if only_identity(uri_names(self.sock.getpeercert()), self._node.trust_domain) != self._node:
+        with gevent.Timeout(CONNECT_SECONDS, TimeoutError):
+            plain = create_connection((host, port))
+            try:
+                plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+                self.socket: SSLSocket = context.wrap_socket(plain, server_hostname=host)
+            except BaseException:
+                plain.close()
+                raise
+        if only_identity(uri_names(self.socket.getpeercert()), node.trust_domain) != node:
+            self.close()
             raise IdentityError("the certificate belongs to another node")
 
-    def head(self, body_bytes: int) -> bytes:
-        """A request's head; it leaves in one piece with the body."""
-        lines = ("POST /v1/operations HTTP/1.1", f"Host: {self.host}", "Content-Type: application/msgpack", f"Content-Length: {body_bytes}")
-        return "\r\n".join((*lines, "", "")).encode()
+    def post(self, body: bytes, answer_bytes: int) -> framing.Answer:
+        """The answer to one request, its body at most ``answer_bytes`` long. Raises OSError, ValueError."""
+        self.socket.sendall(framing.request("/v1/operations", self._host, body))
+        received = bytearray()
+        while True:
+            part = self.socket.recv(_PART_BYTES)
+            if not part:
+                raise ConnectionResetError(errno.ECONNRESET, "the node has closed the connection")
+            received += part
+            answer = framing.answer(received, answer_bytes)
+            if answer is not None:
+                return answer
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last answer: the node would announce so that it has closed the connection."""
-        if self.sock is None:
-            return False
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
+        poll.register(self.socket, select.POLLIN)
         return not poll.poll(0)
+
+    def close(self) -> None:
+        self.socket.close()
 
 
 class NodeWire:
@@ -121,41 +137,29 @@ class NodeWire:
         """One exchange on ``connection``, which rests afterwards or is closed."""
         try:
             with gevent.Timeout(seconds, TimeoutError):  # for all of it, however slowly it drips
-                connection.sock.sendall(connection.head(len(body)) + body)
-                response = HTTPResponse(connection.sock, method="POST")
-                response.begin()
-                answer = self._read(response)
-        except (OSError, ValueError, HTTPException) as error:
+                answer = connection.post(body, self._answer_bytes)
+        except (OSError, ValueError) as error:
             connection.close()
             raise NoAnswer(type(error).__name__) from error
         except BaseException:
             connection.close()
             raise
-        if response.status == 503:
+        if answer.status == 200 and answer.keeps:
+            self._rest(connection)
+        else:
             connection.close()
+        if answer.status == 503:
             raise NotReceived("the node is not serving")
-        if response.status != 200:
-            connection.close()
-            raise NoAnswer(f"status {response.status}")
-        self._rest(connection)
-        return answer
-
-    def _read(self, response: HTTPResponse) -> bytes:
-        """The whole body. Raises ValueError when it is larger than allowed, or does not say how large it is."""
-        if response.length is None or response.length > self._answer_bytes:
-            raise ValueError("the answer is too large")
-        return response.read()
+        if answer.status != 200:
+            raise NoAnswer(f"status {answer.status}")
+        return answer.body
 
     def _fresh(self) -> _Connection:
         """A new connection to the right node. Raises NotReceived."""
-        connection = _Connection(self._host, self._port, self._context.get(), self._node)
         try:
-            connection.connect()
-            connection.sock.settimeout(None)
+            return _Connection(self._host, self._port, self._node, self._context.get())
         except (OSError, ValueError) as error:
-            connection.close()
             raise NotReceived(type(error).__name__) from error
-        return connection
 
     def _rested(self) -> _Connection | None:
         """A kept-alive connection that the node has not closed, the latest used first; None where there is none."""
@@ -167,7 +171,5 @@ class NodeWire:
         return None
 
     def _rest(self, connection: _Connection) -> None:
-        if connection.sock is None:
-            return
         connection.rested_since = time.monotonic()
         self._resting.append(connection)

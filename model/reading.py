@@ -7,7 +7,7 @@ corrupt, somebody is slow. It never shows an older version in place of one that 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -129,9 +129,11 @@ def _heard(reading: Reading, event: Heard) -> Step:
             return _advance(_replace(reading, gone=reading.gone | {node}))
         case Phase.GATHERING, Query(), Snapshot() if message.tag is not None:
             merged = _merge(reading.answers.get(node), reply)
-            return _gather(_replace(reading, answers={**reading.answers, node: merged}, gathered=reading.gathered | {node}))
+            reading = _replace(reading, answers={**reading.answers, node: merged}, gathered=reading.gathered | {node})
+            return _gather(reading, reading.evidence)
         case Phase.GATHERING, Query(), _ if message.tag is not None:
-            return _gather(_replace(reading, gathered=reading.gathered | {node}, gone=reading.gone | {node}))
+            reading = _replace(reading, gathered=reading.gathered | {node}, gone=reading.gone | {node})
+            return _gather(reading, reading.evidence)
         case Phase.REWRITING, Write(), Accepted() if reading.rewritten == (message.ballot, message.header):
             return _count_acceptances(_replace(reading, acks=reading.acks | {node}, gone=reading.gone - {node}))
         case Phase.REWRITING, Write(), _ if reading.rewritten == (message.ballot, message.header) and node not in reading.acks:
@@ -178,7 +180,7 @@ def _open(reading: Reading) -> frozenset[str]:
 def _advance(reading: Reading) -> Step:
     """Judge if enough have answered; else ask on."""
     if reading.phase is not Phase.ASKING:
-        return _gather(reading) if reading.phase is Phase.GATHERING else (reading, [])
+        return _gather(reading, reading.evidence) if reading.phase is Phase.GATHERING else (reading, [])
     if reading.needs or (reading.me not in reading.answers and reading.me not in reading.gone):
         return reading, []
     enough = reading.quorum.read if not reading.wanted.survey else reading.quorum.share_count
@@ -251,12 +253,13 @@ def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
     if head is None or head.kind is not Kind.VALUE:
         return _finish(_replace(reading, target=head), Failed("secret_not_found", names=(reading.secret.name,)))
     if not reading.wanted.lineage:
-        return _gather(_replace(reading, phase=Phase.GATHERING, target=head, version=Version(head.version, head.valid_from)))
+        version = Version(head.version, head.valid_from)
+        return _gather(_replace(reading, phase=Phase.GATHERING, target=head, version=version), evidence)
     chain = evidence.lineage(head)
     if chain is None:
         more = _ask_on(reading)
         return more if more is not None else _fence(reading, evidence, head)
-    return _choose(reading, chain)
+    return _choose(reading, evidence, chain)
 
 
 def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
@@ -269,7 +272,7 @@ def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
     return done, [Send(node, reading.secret, Repair(head, None, None)) for node in unmarked]
 
 
-def _choose(reading: Reading, chain: tuple[Header, ...]) -> Step:
+def _choose(reading: Reading, evidence: Evidence, chain: tuple[Header, ...]) -> Step:
     """Pick the version that was asked for from the history, newest first."""
     versions = intervals([(header.version, header.valid_from) for header in reversed(chain)])
     wanted = reading.wanted
@@ -283,12 +286,12 @@ def _choose(reading: Reading, chain: tuple[Header, ...]) -> Step:
     if version is None:
         return _finish(reading, Failed("version_not_found", names=(reading.secret.name,)))
     target = next(header for header in chain if header.version == version.version)
-    return _gather(_replace(reading, phase=Phase.GATHERING, target=target, version=version))
+    return _gather(_replace(reading, phase=Phase.GATHERING, target=target, version=version), evidence)
 
 
-def _gather(reading: Reading) -> Step:
+def _gather(reading: Reading, evidence: Evidence) -> Step:
     """Rebuild the value from k sound shares and a sound sealed value; ask those who have not said for what is missing (PROTO-17)."""
-    header, version, evidence = reading.target, reading.version, reading.evidence
+    header, version = reading.target, reading.version
     assert header is not None, "shares are gathered for a version"
     assert version is not None, "shares are gathered for a version"
     nothing_shown = Found(version, None, header.encoding)
@@ -303,12 +306,11 @@ def _gather(reading: Reading) -> Step:
             return _finish(reading, Found(version, open_value(reading.secret, header, shares, sealed), header.encoding))
         except (ShamirError, EnvelopeError):
             return _finish(reading, _unavailable(reading))
-    return _gather_more(reading, header, shares, sealed is None)
+    return _gather_more(reading, evidence.views.get(header.tag, {}), header, shares, sealed is None)
 
 
-def _gather_more(reading: Reading, header: Header, shares: Mapping[str, bytes], no_sealed: bool) -> Step:
+def _gather_more(reading: Reading, holders: Container[str], header: Header, shares: Mapping[str, bytes], no_sealed: bool) -> Step:
     """Ask as many more nodes for the target as shares are missing, those that are known to hold it first."""
-    holders = reading.evidence.views.get(header.tag, {})
     enough = len(shares) >= header.threshold
     fresh = [node for node in reading.order if node not in reading.requested and (enough or node not in shares)]
     fresh.sort(key=lambda node: node not in holders)

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from model.errors import InvalidRequest
 from model.operation import Version
@@ -40,7 +41,14 @@ def format_time(us: int) -> str:
     """
     if not MIN_TIME <= us <= MAX_TIME:
         raise ValueError("the time is outside the years 1 to 9999")
-    return (_EPOCH + us * _MICROSECOND).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    second, fraction = divmod(us, 1_000_000)
+    return f"{_second(second)}.{fraction:06}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    """The text of a whole second since the epoch."""
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def parse_time(text: str) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
 from random import Random, SystemRandom
 
 from model import group as groups
@@ -43,7 +42,7 @@ from model.session import Machine, Session, Task
 from model.shamir import P
 from node.checking import is_sound
 from node.config import Settings
-from node.peers import Mailbox, Peers
+from node.peers import Peers
 from node.run import Ports, Run
 from node.store import Store
 
@@ -58,7 +57,6 @@ class Coordinator:
         peers: Peers,
         learnt: Callable[[SecretId], None],
         *,
-        mailbox: Callable[[], Mailbox] = SimpleQueue,
         clock: Callable[[], float] = time.monotonic,
         randomness: Random | None = None,
     ) -> None:
@@ -71,7 +69,7 @@ class Coordinator:
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
         patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
-        self._ports = Ports(settings.id, self._apply, peers.post, mailbox, clock, patience_seconds, operation_seconds)
+        self._ports = Ports(settings.id, self._apply, peers.post, peers.mailbox, clock, patience_seconds, operation_seconds)
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
         """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""

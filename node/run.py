@@ -9,7 +9,7 @@ from typing import NamedTuple
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Addressed, Confirm, Release, Reply, Unfit, Void
 from model.session import Machine, Post, Session, Task
-from node.peers import Delivery, Mailbox, Parcel
+from node.lane import Delivery, Mailbox, Parcel
 
 _ONE_WAY = (Confirm, Release, Void)
 
@@ -45,7 +45,20 @@ class Run:
 
     def drive(self) -> None:
         """Until every machine has its outcome."""
-        deadline = self._ports.clock() + self._ports.operation_seconds
+        try:
+            self._drive(self._ports.clock() + self._ports.operation_seconds)
+        finally:
+            self._mailbox.close()
+
+    def exchange(self, sends: list[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
+        """Send messages that belong to no machine; return what came of each, None for no reply."""
+        try:
+            replies = self._exchange(sends, silence_seconds)
+        finally:
+            self._mailbox.close()
+        return [(send, replies.get(number)) for number, send in enumerate(sends)]
+
+    def _drive(self, deadline: float) -> None:
         self._carry(self._first)
         while tasks := self._session.unfinished():
             left = deadline - self._ports.clock()
@@ -59,8 +72,8 @@ class Run:
                 continue
             self._carry(self._hear(delivery))
 
-    def exchange(self, sends: list[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
-        """Send messages that belong to no machine; return what came of each, None for no reply."""
+    def _exchange(self, sends: list[Send], silence_seconds: float) -> dict[Task, Reply]:
+        """The replies to ``sends``, by their place, until all have come or nothing has for so long."""
         replies = dict[Task, Reply]()
         deliveries = self._dispatch([Post(number, send) for number, send in enumerate(sends)])
         heard, expected = 0, sum(send.node == self._ports.me or not isinstance(send.message, _ONE_WAY) for send in sends)
@@ -70,12 +83,11 @@ class Run:
                 if delivery.replies is not None:
                     replies.update((post.task, reply) for post, reply in zip(delivery.tokens, delivery.replies, strict=True))
             if heard == expected:
-                break
+                return replies
             try:
                 deliveries = [self._mailbox.get(timeout=silence_seconds)]
             except Empty:
-                break
-        return [(send, replies.get(number)) for number, send in enumerate(sends)]
+                return replies
 
     def _carry(self, posts: list[Post]) -> None:
         """Send to the peers, then apply to the own store, until nothing more follows from that."""

@@ -16,17 +16,32 @@ from model.identity import Identity, IdentityError, only_identity
 from node.config import Settings
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 3.0
 
 
-class DeadlineSocket(ssl.SSLSocket):
-    """A TLS socket whose reads all end by one deadline (on the monotonic clock), however slowly the other side drips."""
+class CallerSocket(ssl.SSLSocket):
+    """The socket of a gateway or peer that calls. Its reads all end by one ``deadline`` (monotonic), however slowly the other side drips.
+
+    gunicorn writes an answer in parts; they are kept, and leave together at ``flush``.
+    """
 
     deadline: float | None = None
+    unsent = b""
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """Keep ``data`` for ``flush``."""
+        del flags
+        self.unsent += bytes(data)
+
+    def flush(self, seconds: float) -> None:
+        """Send all that is kept. Raises OSError when the other side has left or does not take it in time."""
+        unsent, self.unsent = self.unsent, b""
+        self.settimeout(seconds)
+        super().sendall(unsent)
 
     def do_handshake(self, block: bool = False) -> None:
         """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all; then the first request's time runs."""
@@ -76,7 +91,8 @@ class MutualContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(self._settings.certificate, self._settings.key)
-        context.sslsocket_class = DeadlineSocket
+        if self._purpose is ssl.Purpose.CLIENT_AUTH:
+            context.sslsocket_class = CallerSocket
         return context
 
 

@@ -6,6 +6,7 @@ itself. Inner connections are few and trusted, so a thread can wait for the next
 
 from __future__ import annotations
 
+import logging
 import select
 import ssl
 import time
@@ -13,11 +14,15 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from node.tls import DeadlineSocket
+from node.tls import CallerSocket
 
 LINGER_SECONDS = 2.0
 REQUEST_SECONDS = 10.0
 """How long a peer or gateway may take to send a whole request."""
+ANSWER_SECONDS = 10.0
+"""How long it may take to receive an answer."""
+
+logger = logging.getLogger(__name__)
 
 
 class Worker(ThreadWorker):
@@ -31,10 +36,17 @@ class Worker(ThreadWorker):
         return keep
 
     def _serve(self, conn: TConn) -> Any:
-        """One request, which must arrive whole in time; so must the handshake before the first (``node.tls``)."""
-        if isinstance(conn.sock, DeadlineSocket):
+        """One request, which must arrive whole in time, as must the handshake before the first (``node.tls``), and its answer."""
+        if isinstance(conn.sock, CallerSocket):
             conn.sock.deadline = time.monotonic() + REQUEST_SECONDS
-        return super().handle(conn)
+        keep = super().handle(conn)
+        if isinstance(conn.sock, CallerSocket) and conn.sock.unsent:
+            try:
+                conn.sock.flush(ANSWER_SECONDS)
+            except OSError as error:
+                logger.debug("an answer was not taken: %s", type(error).__name__)
+                return False
+        return keep
 
 
 def _readable(sock: Any) -> bool:

@@ -36,7 +36,7 @@ from model.record import Ballot
 from node.api import answer
 from node.config import Settings
 from node.coordinator import Coordinator
-from node.peers import Delivery, Parcel
+from node.lane import Delivery, Mailbox, Parcel
 from node.repair import Repairer
 from node.store import Store
 
@@ -96,7 +96,7 @@ class Network:
 
 
 class NetworkMailbox:
-    """Waiting for a delivery is what makes the world go on. Implements ``node.peers.Mailbox``."""
+    """Waiting for a delivery is what makes the world go on. Implements ``node.lane.Mailbox``."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -112,6 +112,9 @@ class NetworkMailbox:
                 raise Empty
         return self._items.popleft()
 
+    def close(self) -> None:
+        """What is still on its way arrives unread."""
+
 
 class LocalPeers:
     """A node's roads to the others, with everything that can happen on the way. Implements ``node.peers.Peers``."""
@@ -122,6 +125,9 @@ class LocalPeers:
         self._stores: dict[str, bytes] = {}
         self._reached = dict.fromkeys(process.settings.peers, False)
         self._turn = 0
+
+    def mailbox(self) -> Mailbox:
+        return self._cluster.network.mailbox()
 
     def post(self, node: str, parcel: Parcel) -> None:
         self._process.live_on()
@@ -212,9 +218,8 @@ class Process:
         self.store = cluster.open_store(settings)
         self.repairer = Repairer(settings, self.store, clock)
         peers = LocalPeers(cluster, self)
-        mailbox = cluster.network.mailbox
         self.coordinator = Coordinator(
-            settings, self.store, peers, self.repairer.notice, mailbox=mailbox, clock=clock, randomness=cluster.randomness
+            settings, self.store, peers, self.repairer.notice, clock=clock, randomness=cluster.randomness
         )
 
     def live_on(self) -> None:

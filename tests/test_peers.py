@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 from inner_tls import Host, Party, answer
@@ -17,7 +16,8 @@ from model.message import Addressed, Confirm, Noted, Query, Release, Replies, Re
 from model.operation import SecretId
 from model.record import ZERO, Ballot
 from node.api import answer as answered
-from node.peers import Delivery, Mailbox, Parcel, Roads
+from node.lane import Delivery, Parcel
+from node.peers import Roads
 from node.store import Store
 
 SECRET = SecretId("default", "app/db")
@@ -74,7 +74,7 @@ def reply_to(body: bytes, store: bytes = STORE) -> bytes:
 
 
 def ask(roads: Roads, messages: tuple[Addressed, ...] = ASKED, seconds: float = 5.0) -> Delivery:
-    mailbox: Mailbox = SimpleQueue()
+    mailbox = roads.mailbox()
     roads.post("node-2", Parcel(messages, ("token",), mailbox))
     return mailbox.get(timeout=seconds)
 
@@ -98,7 +98,7 @@ def test_what_waits_rides_together(yard: Yard) -> None:
         good(connection, body)
 
     roads = yard.open(serve)
-    mailbox: Mailbox = SimpleQueue()
+    mailbox = roads.mailbox()
     roads.post("node-2", Parcel(ASKED, (0,), mailbox))
     assert first.wait(5)
     for number in range(1, 101):
@@ -131,7 +131,7 @@ def test_a_release_never_overtakes_its_vote(yard: Yard) -> None:
         good(connection, body)
 
     roads = yard.open(serve)
-    mailbox: Mailbox = SimpleQueue()
+    mailbox = roads.mailbox()
     votes = [Addressed(SECRET, Vote(Ballot(number, "node-1", number), 3000)) for number in (1, 2)]
     releases = [Addressed(SECRET, Release(Ballot(number, "node-1", number))) for number in (1, 2)]
     roads.post("node-2", Parcel((votes[0],), (1,), mailbox))
@@ -286,7 +286,7 @@ def test_a_question_that_any_store_may_answer_is_asked_again_of_the_new_one(yard
 
 def test_what_waits_behind_a_peer_that_hangs_is_told_together_and_does_not_pile_up(yard: Yard) -> None:
     roads = yard.open(silent)
-    mailbox: Mailbox = SimpleQueue()
+    mailbox = roads.mailbox()
     begun = time.monotonic()
     for number in range(5000):
         roads.post("node-2", Parcel(ASKED, (number,), mailbox))
@@ -299,7 +299,7 @@ def test_a_peer_that_fails_is_asked_last(yard: Yard, tmp_path: Path) -> None:
     yard.open(good)
     ports = {"node-1": 1, "node-2": yard.hosts[0].port, "node-3": 1}
     roads = Roads(yard.party.settings("node-1", ports))
-    mailbox: Mailbox = SimpleQueue()
+    mailbox = roads.mailbox()
     roads.post("node-3", Parcel(ASKED, (), mailbox))
     assert mailbox.get(timeout=5).replies is None
     assert roads.order() == ("node-2", "node-3")
