@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import click
 
 from cli.certificates import Authority
 from cli.failure import Exit, Failure
-from model.identity import IdentityError, Role, parse
+from model.identity import Identity, IdentityError, Role, parse
 
 _directory = click.option(
     "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=".", show_default=True, help="Where ca.pem, ca.key are."
@@ -45,8 +46,56 @@ def issue(role: str, identifier: str, directory: Path, out: Path | None, hosts: 
     click.echo(f"issued {identity.uri} in {out}")
 
 
-def _check(uri: str) -> None:
+@certificates.command()
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=click.Path(path_type=Path, file_okay=False))
+@_directory
+def renew(folders: tuple[Path, ...], directory: Path) -> None:
+    """Renew cert.pem and key.pem in each FOLDER, under the same names; without one, wherever there is a cert.pem below DIR.
+
+    Running servers use the new ones from their next connection on. Either all can be renewed, or none is.
+    """
+    folders = folders or tuple(sorted(path.parent for path in directory.rglob("cert.pem")))
+    if not folders:
+        raise Failure(f"there is no cert.pem below {directory}", "name the folders that hold them", Exit.NOT_FOUND)
+    for folder, identity in zip(folders, Authority(directory).renew(folders), strict=True):
+        click.echo(f"renewed {identity.uri} in {folder}")
+
+
+@certificates.command()
+@click.argument("spiffe_id", metavar="SPIFFE_ID")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to put cert.pem, key.pem and ca.pem.")
+@click.option("--socket", envvar="SPIFFE_ENDPOINT_SOCKET", required=True, help="unix:///PATH.  [default: SPIFFE_ENDPOINT_SOCKET]")
+@click.option("--once", is_flag=True, help="Return when the files are written for the first time.")
+def fetch(spiffe_id: str, into: Path, socket: str, once: bool) -> None:
+    """Keep the certificate of SPIFFE_ID, its key and its authorities in files, as a SPIFFE Workload API gives them.
+
+    Stays and writes them anew whenever they are rotated, until SIGTERM or Ctrl-C. An update that cannot be used is reported; the files
+    stay as they were.
+    """
+    wanted = _check(spiffe_id)
     try:
-        parse(uri)
+        from cli import svid  # noqa: PLC0415 - needs an optional extra
+    except ImportError:
+        raise Failure("the library for the Workload API is not installed", "run: pip install 'kofn[spiffe]'", Exit.USAGE) from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for context in svid.contexts(socket):
+            try:
+                end = svid.save(context, wanted, into)
+            except Failure as failure:
+                if once:
+                    raise
+                failure.show()
+                continue
+            click.echo(f"wrote {wanted.uri}, valid until {end:%Y-%m-%dT%H:%M:%SZ}, to {into}")
+            if once:
+                return
+    except KeyboardInterrupt:
+        return
+
+
+def _check(uri: str) -> Identity:
+    try:
+        return parse(uri)
     except IdentityError as error:
         raise Failure(f"no SPIFFE ID can be made of this: {error}", "choose another name", Exit.USAGE) from None

@@ -140,7 +140,7 @@ def _create_node(layout: Layout, plan: Plan, node: str, *, found: bool) -> None:
 
 
 def _renew(layout: Layout, role: Role, identifier: str, directory: Path) -> None:
-    if needs_renewal(directory / "cert.pem"):
+    if needs_renewal(directory):
         layout.authority.issue(role, identifier, directory, _HOSTS)
 
 

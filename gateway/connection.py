@@ -10,6 +10,7 @@ import contextlib
 import errno
 import re
 import socket
+import time
 from typing import Any
 
 import gevent
@@ -27,6 +28,8 @@ ANSWER_SECONDS = 30.0
 """How long a client may take to receive an answer."""
 PARTING_SECONDS = 2.0
 """How long a client has to close its side, so that it reads its last answer before a reset can destroy it (RFC 9112, section 9.6)."""
+CONNECTION_SECONDS = 900.0
+"""How long a connection is served. Then the client has to be let in anew, with a certificate, if it shows one, that is valid then."""
 HEAD_BYTES = 65_536
 """The longest request line with headers that is waited for."""
 
@@ -74,6 +77,12 @@ class Connection:
         self._largest_body = largest_body
         self._searched = 0
         self._whole_bytes: int | None = None
+        self._opened = time.monotonic()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the next answer must be the last."""
+        return time.monotonic() - self._opened > CONNECTION_SECONDS
 
     def shake_hands(self) -> None:
         """The TLS handshake. Raises OSError."""

@@ -24,6 +24,8 @@ from model.identity import Identity, IdentityError, only_identity
 CONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 """A connection that rested longer is not used again. The nodes close theirs after 75 s: a request never meets one that is being closed."""
+CONNECTION_SECONDS = 600.0
+"""How long a connection is used, so that certificates are looked at anew. The node would serve it for half as long again."""
 
 _PART_BYTES = 65_536
 
@@ -56,6 +58,7 @@ class _Connection:
     def __init__(self, host: str, port: int, node: Identity, context: SSLContext) -> None:
         """Connect. Raises OSError, and IdentityError when it is another node."""
         self._host = host
+        self._opened = time.monotonic()
         self.rested_since = 0.0
         with gevent.Timeout(CONNECT_SECONDS, TimeoutError):
             plain = create_connection((host, port))
@@ -81,6 +84,12 @@ class _Connection:
             answer = framing.answer(received, answer_bytes)
             if answer is not None:
                 return answer
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it may be used again, as far as time goes."""
+        now = time.monotonic()
+        return now - self.rested_since < IDLE_SECONDS and now - self._opened < CONNECTION_SECONDS
 
     @property
     def is_quiet(self) -> bool:
@@ -165,7 +174,7 @@ class NodeWire:
         """A kept-alive connection that the node has not closed, the latest used first; None where there is none."""
         while self._resting:
             connection = self._resting.pop()
-            if time.monotonic() - connection.rested_since < IDLE_SECONDS and connection.is_quiet:
+            if connection.is_young and connection.is_quiet:
                 return connection
             connection.close()
         return None

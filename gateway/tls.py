@@ -30,9 +30,9 @@ class Context:
         """The context of the newest files that could be read."""
         seen = self._look()
         if seen != self._seen:
-            self._seen = seen
             try:
                 self._context = self._build()
+                self._seen = seen
             except (OSError, ssl.SSLError) as error:
                 logger.error("the changed TLS files cannot be used yet (%s); the old ones stay", type(error).__name__)
         return self._context

@@ -113,7 +113,7 @@ class Worker(AsyncWorker):
         conn.receive()
         try:
             request = next(conn.parser)
-            if conn.body_refused:
+            if conn.body_refused or conn.is_old:
                 request.force_close()
             self.handle_request(server, request, conn.sock, conn.client)
         except (StopIteration, http_errors.NoMoreData):

@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 
 from model import framing
@@ -13,6 +14,8 @@ from model.identity import Identity, IdentityError
 from node.tls import identity_of
 
 _PART_BYTES = 65_536
+CONNECTION_SECONDS = 600.0
+"""How long a connection is used, so that certificates are looked at anew. The peer would serve it for half as long again."""
 
 
 class Connection:
@@ -35,6 +38,12 @@ class Connection:
             self.close()
             raise
         self.socket.setblocking(False)
+        self._opened = time.monotonic()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it should carry no other request."""
+        return time.monotonic() - self._opened > CONNECTION_SECONDS
 
     def close(self) -> None:
         self.socket.close()

@@ -194,7 +194,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - whatever a peer does, the lane stays
             self._lost(trip, error)
             return True
-        connection = trip.flight.connection if answer.keeps else None
+        connection = trip.flight.connection if answer.keeps and not trip.flight.connection.is_old else None
         if connection is None:
             trip.flight.connection.close()
         if replies is None and not trip.repeated and self._road.may_repeat(trip.messages):

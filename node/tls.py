@@ -6,6 +6,7 @@ go on. While a change is half done (a certificate that does not fit its key) the
 
 from __future__ import annotations
 
+import errno
 import logging
 import ssl
 import threading
@@ -26,10 +27,12 @@ HANDSHAKE_SECONDS = 3.0
 class CallerSocket(ssl.SSLSocket):
     """The socket of a gateway or peer that calls. Its reads all end by one ``deadline`` (monotonic), however slowly the other side drips.
 
+    Who is late ends like one who has left: gunicorn logs any other error with a traceback. ``opened`` is when the handshake was done.
     gunicorn writes an answer in parts; they are kept, and leave together at ``flush``.
     """
 
     deadline: float | None = None
+    opened = 0.0
     unsent = b""
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
@@ -47,18 +50,30 @@ class CallerSocket(ssl.SSLSocket):
         """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all; then the first request's time runs."""
         before = self.gettimeout()
         self.settimeout(HANDSHAKE_SECONDS)
-        super().do_handshake(block)
+        try:
+            super().do_handshake(block)
+        except TimeoutError:
+            raise _too_late() from None
         self.settimeout(before)
-        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
+        self.opened = time.monotonic()
+        self.deadline = self.opened + HANDSHAKE_SECONDS
 
     def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
-        """As ``ssl.SSLSocket.read``, which every other way of reading uses. Raises TimeoutError at the deadline."""
-        if self.deadline is not None:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the deadline for reading has passed")
-            self.settimeout(left)
-        return super().read(len, buffer)
+        """As ``ssl.SSLSocket.read``, which every other way of reading uses. Raises ConnectionResetError at the deadline."""
+        if self.deadline is None:
+            return super().read(len, buffer)
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise _too_late()
+        self.settimeout(left)
+        try:
+            return super().read(len, buffer)
+        except TimeoutError:
+            raise _too_late() from None
+
+
+def _too_late() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the deadline for reading has passed")
 
 
 class MutualContext:

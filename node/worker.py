@@ -1,13 +1,17 @@
 """The gunicorn worker of a node: a thread stays with its kept-alive connection for a while.
 
 gunicorn's own thread worker hands a connection back to its poller after each request, which costs more than a small inner request
-itself. Inner connections are few and trusted, so a thread can wait for the next request on the spot.
+itself. Inner connections are few and trusted, so a thread can wait for the next request on the spot. A connection that is over is
+ended by its thread as well: gunicorn's main thread would wait up to two seconds for a caller to close its side, and take no other one
+meanwhile.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
+import socket
 import ssl
 import time
 from typing import Any
@@ -19,6 +23,8 @@ from node.tls import CallerSocket
 LINGER_SECONDS = 2.0
 REQUEST_SECONDS = 10.0
 """How long a peer or gateway may take to send a whole request."""
+CONNECTION_SECONDS = 900.0
+"""How long a connection is served. Then its other end has to be let in anew, with a certificate that is valid then."""
 ANSWER_SECONDS = 10.0
 """How long it may take to receive an answer."""
 
@@ -30,10 +36,20 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: TConn) -> Any:
         """Serve a connection's request, and those that follow within the linger time."""
+        conn.data_ready = True  # a caller who says nothing at all is late for its handshake
         keep = self._serve(conn)
         while keep is True and self.alive and _readable(conn.sock):
             keep = self._serve(conn)
+        if keep is False:
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
         return keep
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """As gunicorn's; the last answer on a connection that is too old says so."""
+        if time.monotonic() - conn.sock.opened > CONNECTION_SECONDS:
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def _serve(self, conn: TConn) -> Any:
         """One request, which must arrive whole in time, as must the handshake before the first (``node.tls``), and its answer."""

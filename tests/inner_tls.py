@@ -61,13 +61,14 @@ class Host:
     ``serve`` gets the socket and the body of one POST, and sends whatever it likes.
     """
 
-    def __init__(self, context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket, bytes], None]) -> None:
+    def __init__(self, context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket, bytes], None], port: int = 0) -> None:
         self._context = context
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         self.bodies: list[bytes] = []
         self.connections: list[socket.socket] = []
+        self.attempts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -85,6 +86,7 @@ class Host:
             threading.Thread(target=self._attend, args=(plain,), daemon=True).start()
 
     def _attend(self, plain: socket.socket) -> None:
+        self.attempts += 1
         try:
             with self._context.wrap_socket(plain, server_side=True) as connection:
                 self.connections.append(connection)
