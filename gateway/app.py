@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
+from flask.globals import request_ctx
 from werkzeug.routing import BaseConverter
 
 from gateway.access import Access
@@ -19,11 +22,37 @@ from gateway.secrets_api import SecretsApi
 from gateway.status_api import Metrics, StatusApi
 from model.errors import AuditUnavailable, InvalidRequest, RateLimited
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 _RECORDED = "/api/"
 """Routes below this are recorded in the audit log. The others show no secret and need no credentials."""
 _UNLIMITED = "/healthz"
 """Costs no more than being refused."""
 _COMMON = tuple(SECURITY_HEADERS.items())
+_REQUEST_ID = "kofn.request_id"
+
+
+class _Gateway(Flask):
+    """No view is a coroutine; Flask would look whether it is, for every hook and view of every request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
+class _Dressing:
+    """WSGI middleware: gives a request its id, and every answer what all answers have in common."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request_id = environ[_REQUEST_ID] = secrets.token_hex(16)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, *_COMMON, ("X-Request-Id", request_id)], exc_info)
+
+        return self._app(environ, start)
 
 
 class _AnyName(BaseConverter):
@@ -38,7 +67,8 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
 
     Raises OSError, CallersError or AuditError where they cannot be used.
     """
-    app = Flask("gateway", static_folder=None)
+    app = _Gateway("gateway", static_folder=None)
+    app.wsgi_app = _Dressing(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation has it
     app.config["MAX_CONTENT_LENGTH"] = settings.request_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -54,27 +84,27 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
 
     @app.before_request
     def begin() -> None:
-        g.begun = time.monotonic()
-        g.request_id = secrets.token_hex(16)
-        g.route = route = request.url_rule.rule if request.url_rule is not None else "none"
-        source = request.remote_addr or ""
-        g.trail = Trail(audit, g.request_id, source, f"{request.method} {route}") if route.startswith(_RECORDED) else None
-        g.code = None
-        if request.path != _UNLIMITED:
+        here, asked = g._get_current_object(), request_ctx.request  # each look through a proxy costs as much as a call
+        here.begun = time.monotonic()
+        here.request_id = asked.environ[_REQUEST_ID]
+        here.route = route = asked.url_rule.rule if asked.url_rule is not None else "none"
+        source = asked.remote_addr or ""
+        here.trail = Trail(audit, here.request_id, source, f"{asked.method} {route}") if route.startswith(_RECORDED) else None
+        here.code = None
+        if asked.path != _UNLIMITED:
             limits.admit_source(source)
-        if "Host" not in request.headers:
+        if "HTTP_HOST" not in asked.environ:
             raise InvalidRequest("A Host header is required")
 
     @app.after_request
     def finish(response: Response) -> Response:
-        if g.trail is not None and (g.code != RateLimited.code or g.trail.begun):
+        here = g._get_current_object()
+        if here.trail is not None and (here.code != RateLimited.code or here.trail.begun):
             try:
-                g.trail.end(response.status_code, g.code)
+                here.trail.end(response.status_code, here.code)
             except AuditUnavailable as error:
                 response = render(error)
-        response.headers.extend(_COMMON)
-        response.headers.add("X-Request-Id", g.request_id)
-        metrics.observe(g.route, request.method, response.status_code, time.monotonic() - g.begun)
+        metrics.observe(here.route, request.method, response.status_code, time.monotonic() - here.begun)
         return response
 
     return app

@@ -96,6 +96,8 @@ def value(text: str, encoding: Encoding, limit: int) -> bytes:
 
 def query(request: Request, *known: str) -> dict[str, str]:
     """The query parameters, each once and each one of ``known``. Raises InvalidRequest."""
+    if not request.query_string:
+        return {}
     found = dict(request.args.lists())
     if any(name not in known or len(values) != 1 for name, values in found.items()):
         raise InvalidRequest("A query parameter is unknown or repeated" if known else "This request takes no query parameters")

