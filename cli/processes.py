@@ -80,7 +80,7 @@ def found_node(configuration: Path) -> None:
 def pids(server: Server) -> list[int]:
     """The processes of ``server`` that are alive, its master first; zombies have no command line and so do not count."""
     wanted = server.mark.encode()
-    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and wanted in _arguments(entry)]
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _has_mark(entry, wanted)]
     return sorted(found, key=lambda pid: (_session_of(pid) != pid, pid))
 
 
@@ -128,11 +128,13 @@ def kill(server: Server) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _arguments(entry: Path) -> list[bytes]:
+def _has_mark(entry: Path, mark: bytes) -> bool:
+    """Whether the mark is an argument or, where setproctitle is installed, stands in the title that gunicorn then takes instead."""
     try:
-        return (entry / "cmdline").read_bytes().split(b"\0")
+        arguments = (entry / "cmdline").read_bytes().split(b"\0")
     except OSError:
-        return []
+        return False
+    return mark in arguments or arguments[0] in {b"gunicorn: %s [%s]" % (role, mark) for role in (b"master", b"worker")}
 
 
 def _session_of(pid: int) -> int | None:

@@ -61,13 +61,19 @@ class _Node:
 
     def __init__(self, node: str, wire: Wire, flights: int) -> None:
         self.id = node
-        self._reads, self._writes = Flights(self._send, flights), Flights(self._send, flights)
+        self._reads = Flights(self._send, flights, repeatable=True)
+        self._writes = Flights(self._send, flights, repeatable=False)
         self._wire = wire
         self._failing = False
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
         """The results of ``operations``, or why there are none. A lost read takes no write with it: they never ride together."""
         return (self._writes if any(map(_writes, operations)) else self._reads).ask(operations)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it should have answered by now."""
+        return self._reads.overdue or self._writes.overdue
 
     def _send(self, operations: list[Operation]) -> Landing:
         """Carry out one flight."""
@@ -133,8 +139,7 @@ class Cluster:
     def _ask(self, operations: Sequence[Operation]) -> list[Result]:
         """Ask one node after the other, each for what is still open."""
         results: list[Result | None] = [None] * len(operations)
-        line = self._line
-        for node in line:
+        for node in self._order():
             still_open = [i for i, result in enumerate(results) if result is None]
             if not still_open:
                 break
@@ -149,6 +154,11 @@ class Cluster:
                 for i, result in zip(still_open, landing, strict=True):
                     results[i] = result
         return [_nobody_asked(operation) if result is None else result for operation, result in zip(operations, results, strict=True)]
+
+    def _order(self) -> Sequence[str]:
+        """The line, but those that are overdue last."""
+        line = self._line
+        return sorted(line, key=lambda node: self._nodes[node].overdue) if self._nodes[line[0]].overdue else line
 
     def _send_to_the_end(self, node: str) -> None:
         self._line = (*(other for other in self._line if other != node), node)

@@ -21,6 +21,9 @@ from model.operation import Create, Operation, Result, Update
 
 HELD_UP_SECONDS = 0.05
 """After how long those who wait no longer wait for the flight before them."""
+OVERDUE_SECONDS = 0.5
+OPERATION_SECONDS = 0.002
+"""A flight that takes longer, with so much more for each operation, is overdue: the node may be paused, so others are asked first."""
 FLIGHT_OPERATIONS = 512
 FLIGHT_BYTES = 4_194_304
 """How much rides together at most. A single request that is larger flies alone."""
@@ -52,13 +55,25 @@ class _Passenger:
 
 
 class Flights:
-    """The flights to one node, at most ``limit`` at a time. ``send`` carries one out: a result for each operation, or a loss."""
+    """The flights to one node, at most ``limit`` at a time. ``send`` carries one out: a result for each operation, or a loss.
 
-    def __init__(self, send: Callable[[list[Operation]], Landing], limit: int) -> None:
+    ``repeatable``: what flies here may be asked of another node although this one may still answer.
+    """
+
+    def __init__(self, send: Callable[[list[Operation]], Landing], limit: int, *, repeatable: bool) -> None:
         self._send = send
         self._limit = limit
+        self._repeatable = repeatable
         self._departed: dict[_Passenger, float] = {}
         self._waiting: deque[_Passenger] = deque()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a flight is under way that should have landed."""
+        if not self._departed:
+            return False
+        now = time.monotonic()
+        return any(now - departed > _due_seconds(pilot) for pilot, departed in self._departed.items())
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
         """The results of ``operations``, in order, or why there are none. Waits until then."""
@@ -67,13 +82,23 @@ class Flights:
         if not self._departed:
             self._depart(me)
         elif not me.turn.wait(HELD_UP_SECONDS):
-            if me in self._waiting and len(self._departed) < self._limit:
-                self._depart(me)
-            else:
-                me.turn.wait()
+            self._lose_patience(me)
         if me.crew is not None:
             self._fly(me, me.crew)
         return me.landing
+
+    def _lose_patience(self, me: _Passenger) -> None:
+        """Fly beside the flight before if there is room; else wait on, but not for a node that may be paused."""
+        if me in self._waiting and len(self._departed) < self._limit and not self.overdue:
+            self._depart(me)
+        while not me.turn.is_set() and me.crew is None:
+            if self.overdue and me in self._waiting:
+                self._waiting.remove(me)
+                return
+            if self.overdue and self._repeatable:
+                me.landing = Loss.NO_ANSWER
+                return
+            me.turn.wait(OVERDUE_SECONDS)
 
     def _fly(self, pilot: _Passenger, crew: list[_Passenger]) -> None:
         """Send what ``crew`` brought, give each its own part, and pass on the flight."""
@@ -117,6 +142,11 @@ class Flights:
             crew.append(self._waiting.popleft())
         pilot.crew = crew
         self._departed[pilot] = time.monotonic()
+
+
+def _due_seconds(pilot: _Passenger) -> float:
+    """How long a flight may take before it is overdue."""
+    return OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in pilot.crew or ())
 
 
 def size_bytes(operation: Operation) -> int:

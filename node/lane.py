@@ -24,6 +24,8 @@ from model.message import Addressed, Reply
 from node.flight import Connection, Flight, wait
 
 FLIGHT_MESSAGES = 1024
+SLOW_SECONDS = 0.1
+"""After how long a peer that has not answered is asked last."""
 RIDE_SECONDS = 0.02
 """How long a message that nobody waits for waits for company."""
 
@@ -160,6 +162,7 @@ class Lane:
         self._waiting: deque[Parcel] = deque()
         self._urgent = 0
         self._under_way = False
+        self._departed = 0.0
         self._again: tuple[list[Parcel], bool] | None = None
         self._left: Trip | None = None
         self._connection: Connection | None = None
@@ -179,6 +182,11 @@ class Lane:
             self._under_way, self._connection = True, None
             parcels = self._load()
         return self._trip(connection, parcels, fresh=False, repeated=False)
+
+    @property
+    def slow(self) -> bool:
+        """Whether a request has been under way for long."""
+        return self._under_way and time.monotonic() - self._departed > SLOW_SECONDS
 
     def carry(self, trip: Trip) -> bool:
         """Go on with a trip, without waiting; whether it is over, and everybody told."""
@@ -247,7 +255,8 @@ class Lane:
 
     def _trip(self, connection: Connection, parcels: list[Parcel], *, fresh: bool, repeated: bool) -> Trip:
         messages = tuple(message for parcel in parcels for message in parcel.messages)
-        return Trip(parcels, messages, self._road.depart(connection, messages), time.monotonic(), fresh, repeated)
+        self._departed = time.monotonic()
+        return Trip(parcels, messages, self._road.depart(connection, messages), self._departed, fresh, repeated)
 
     def _lost(self, trip: Trip, error: Exception) -> None:
         """A connection may have died while it rested: then once more, on a new one. Every message may be said twice."""

@@ -52,7 +52,7 @@ class Peers(Protocol):
         """Take a parcel for ``node``; its Delivery reaches the mailbox in any case."""
 
     def order(self) -> tuple[str, ...]:
-        """The peers, in the order in which to ask them: those that answered last before those that failed."""
+        """The peers, in the order in which to ask them: those that do not answer last."""
 
     def reachable(self) -> tuple[str, ...]:
         """The peers whose last exchange succeeded."""
@@ -88,6 +88,11 @@ class Road:
         if trip is not None:
             assert isinstance(parcel.mailbox, Inbox), "deliveries over roads reach the mailboxes of Roads.mailbox"
             parcel.mailbox.watch(lane, trip)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the peer failed when it was asked last, or has kept somebody waiting."""
+        return self.failing or self._reads.slow or self._writes.slow
 
     def connect(self) -> Connection:
         return Connection(self._host, self._port, self._identity, self._context.get(), self.connect_seconds)
@@ -129,7 +134,7 @@ class Roads:
     def order(self) -> tuple[str, ...]:
         names = list(self._roads)
         start = int(time.monotonic() / TURN_SECONDS) % len(names)
-        return tuple(sorted(names[start:] + names[:start], key=lambda node: self._roads[node].failing))
+        return tuple(sorted(names[start:] + names[:start], key=lambda node: self._roads[node].silent))
 
     def reachable(self) -> tuple[str, ...]:
         return tuple(node for node, road in self._roads.items() if road.reached)

@@ -54,13 +54,13 @@ def wait_until_waiting(flights: Flights, count: int) -> None:
 
 
 def test_a_free_flight_leaves_at_once() -> None:
-    flights = Flights(echo, 1)
+    flights = Flights(echo, 1, repeatable=True)
     assert flights.ask([read("a"), read("b")]) == echo([read("a"), read("b")])
 
 
 def test_those_who_wait_ride_together_in_the_next_flight() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 2)
+    flights = Flights(gate.send, 2, repeatable=True)
     pool = Pool(12)
     first = [pool.spawn(flights.ask, [read(f"first-{i}")]) for i in range(2)]
     gate.wait_for(2)
@@ -74,7 +74,7 @@ def test_those_who_wait_ride_together_in_the_next_flight() -> None:
 
 def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_waiting() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 2)
+    flights = Flights(gate.send, 2, repeatable=True)
     pool = Pool(4)
     first = pool.spawn(flights.ask, [read("first")])
     gate.wait_for(1)
@@ -91,7 +91,7 @@ def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_wa
 
 def test_a_flight_is_bounded_by_operations_and_by_bytes() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 1)
+    flights = Flights(gate.send, 1, repeatable=True)
     big = FLIGHT_OPERATIONS // 2 + 1
     pool = Pool(4)
     futures = [pool.spawn(flights.ask, [read("first")])]
@@ -117,7 +117,7 @@ def test_after_a_loss_those_who_waited_were_never_sent() -> None:
         assert go.wait(10)
         return Loss.NO_ANSWER
 
-    flights = Flights(send, 1)
+    flights = Flights(send, 1, repeatable=True)
     pool = Pool(4)
     first = pool.spawn(flights.ask, [read("a")])
     assert entered.wait(10)
@@ -131,13 +131,62 @@ def test_after_a_loss_those_who_waited_were_never_sent() -> None:
     assert flights.ask([read("c")]) is Loss.NO_ANSWER
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flight is overdue soon."""
+    monkeypatch.setattr("gateway.flights.OVERDUE_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_who_waits_behind_a_flight_that_is_overdue_was_never_sent_and_leaves(repeatable: bool) -> None:
+    gate = Gate()
+    flights = Flights(gate.send, 1, repeatable=repeatable)
+    pool = Pool(4)
+    first = pool.spawn(flights.ask, [read("first")])
+    gate.wait_for(1)
+    assert flights.ask([read("later")]) is Loss.NOT_RECEIVED
+    assert flights.overdue
+    gate.open()
+    assert first.get(timeout=10) == echo([read("first")])
+    assert not flights.overdue
+    assert [len(crew) for crew in gate.crews] == [1]
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_only_who_reads_leaves_a_flight_that_is_overdue(repeatable: bool) -> None:
+    gate, second = Gate(), Gate()
+    gates = iter([gate, second])
+
+    def send(operations: list[Operation]) -> Landing:
+        return next(gates).send(operations)
+
+    flights = Flights(send, 1, repeatable=repeatable)
+    pool = Pool(4)
+    first = pool.spawn(flights.ask, [read("first")])
+    gate.wait_for(1)
+    riders = [pool.spawn(flights.ask, [read(name)]) for name in ("pilot", "passenger")]
+    wait_until_waiting(flights, 2)
+    gate.open()
+    second.wait_for(1)
+    if repeatable:
+        assert riders[1].get(timeout=10) is Loss.NO_ANSWER
+    else:
+        gevent.sleep(0.5)
+        assert not riders[1].ready()
+    second.open()
+    assert riders[0].get(timeout=10) == echo([read("pilot")])
+    assert first.get(timeout=10) == echo([read("first")])
+
+
 def test_a_defect_in_one_flight_neither_hangs_the_others_nor_closes_the_road() -> None:
     def send(operations: list[Operation]) -> Landing:
         if operations[0] == read("bad"):
             raise RuntimeError
         return echo(operations)
 
-    flights = Flights(send, 1)
+    flights = Flights(send, 1, repeatable=True)
     with pytest.raises(RuntimeError):
         flights.ask([read("bad")])
     assert flights.ask([read("good")]) == echo([read("good")])
@@ -159,7 +208,7 @@ def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_
             for o, r in zip(operations, echo(operations), strict=True)
         ]
 
-    flights = Flights(send, 2)
+    flights = Flights(send, 2, repeatable=True)
 
     def client(number: int) -> None:
         for i in range(60):

@@ -175,6 +175,24 @@ def test_a_node_that_answers_too_late_or_drips_is_given_up_at_the_deadline(autho
         release.set()
 
 
+@pytest.mark.parametrize("operation", [READ, CREATE])
+def test_while_a_node_is_paused_others_are_asked(
+    authority: Authority, nodes: list[FakeNode], operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flights.OVERDUE_SECONDS", 0.1)
+    release = threading.Event()
+    nodes[0].behave = lambda handler: release.wait(10) and drop(handler)
+    cluster = road(authority, nodes)
+    stuck = gevent.spawn(cluster.perform, [operation])
+    try:
+        gevent.sleep(0.3)
+        assert codes(cluster.perform([operation])) in ([""], ["secret_not_found"])
+        assert requests(nodes) == [1, 1, 0]
+    finally:
+        release.set()
+    stuck.join(timeout=10)
+
+
 def test_a_kept_alive_connection_that_the_node_closed_is_noticed_before_a_write_is_sent(
     authority: Authority, nodes: list[FakeNode]
 ) -> None:

@@ -17,7 +17,7 @@ from model.message import Addressed, Query, Release, Reply, Snapshot
 from model.operation import SecretId
 from model.record import ZERO
 from node.flight import Flight
-from node.lane import FLIGHT_MESSAGES, RIDE_SECONDS, Delivery, Inbox, Lane, Parcel
+from node.lane import FLIGHT_MESSAGES, RIDE_SECONDS, SLOW_SECONDS, Delivery, Inbox, Lane, Parcel
 
 NOTHING = Snapshot(ZERO, ZERO, ())
 RIDER = Parcel((Addressed(SecretId("default", "a"), Release(ZERO)),), (), None)
@@ -37,6 +37,7 @@ class PlainConnection:
     """A connection without TLS to a peer that the test plays; what a Flight needs of ``node.flight.Connection``."""
 
     host = "peer"
+    is_old = False
 
     def __init__(self) -> None:
         near, self.far = socket.socketpair()
@@ -227,6 +228,17 @@ def test_when_nobody_answers_all_that_waits_is_told_and_the_lane_goes_on(road: P
     assert road.connected.acquire(timeout=5)
     road.answer()
     assert inbox.get(timeout=5).replies == [NOTHING]
+
+
+def test_a_lane_is_slow_while_a_request_is_not_answered(road: PlainRoad) -> None:
+    lane, inbox = opened(road)
+    assert not lane.slow
+    assert post(lane, awaited(1, inbox))
+    time.sleep(SLOW_SECONDS + 0.05)
+    assert lane.slow
+    road.answer()
+    assert inbox.get(timeout=5).replies == [NOTHING]
+    assert not lane.slow
 
 
 def test_who_waits_for_a_trip_of_their_own_hears_of_other_deliveries_at_once(road: PlainRoad) -> None:
