@@ -11,6 +11,7 @@ import logging
 import ssl
 import threading
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from model.identity import Identity, IdentityError, only_identity
@@ -34,6 +35,11 @@ class CallerSocket(ssl.SSLSocket):
     deadline: float | None = None
     opened = 0.0
     unsent = b""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The URI SANs of the caller's certificate. They stay the same for as long as the connection lives."""
+        return _names(self)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Keep ``data`` for ``flush``."""
@@ -115,6 +121,12 @@ def identity_of(connection: Any, trust_domain: str) -> Identity:
     """Whose certificate the other side of a TLS connection showed. Raises IdentityError."""
     if not isinstance(connection, ssl.SSLSocket):
         raise IdentityError("the connection is not TLS")
+    names = connection.names if isinstance(connection, CallerSocket) else _names(connection)
+    return only_identity(names, trust_domain)
+
+
+def _names(connection: ssl.SSLSocket) -> tuple[str, ...]:
+    """The URI SANs of the certificate that the other side showed."""
     certificate = connection.getpeercert() or {}
-    names: Any = certificate.get("subjectAltName", ())
-    return only_identity([value for kind, value in names if kind == "URI"], trust_domain)
+    alternatives: Any = certificate.get("subjectAltName", ())
+    return tuple(value for kind, value in alternatives if kind == "URI")
