@@ -30,7 +30,9 @@ from model.message import (
 )
 from node.config import Settings
 from node.flight import Connection, Flight
-from node.lane import Inbox, Lane, Mailbox, Parcel
+from node.inbox import Inbox
+from node.lane import Lane
+from node.parcel import Mailbox, Parcel
 from node.tls import MutualContext
 
 logger = logging.getLogger(__name__)

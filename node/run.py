@@ -9,7 +9,7 @@ from typing import NamedTuple
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Addressed, Confirm, Release, Reply, Unfit, Void
 from model.session import Machine, Post, Session, Task
-from node.lane import Delivery, Mailbox, Parcel
+from node.parcel import Delivery, Mailbox, Parcel
 
 _ONE_WAY = (Confirm, Release, Void)
 

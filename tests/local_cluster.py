@@ -36,7 +36,7 @@ from model.record import Ballot
 from node.api import answer
 from node.config import Settings
 from node.coordinator import Coordinator
-from node.lane import Delivery, Mailbox, Parcel
+from node.parcel import Delivery, Mailbox, Parcel
 from node.repair import Repairer
 from node.store import Store
 
@@ -96,7 +96,7 @@ class Network:
 
 
 class NetworkMailbox:
-    """Waiting for a delivery is what makes the world go on. Implements ``node.lane.Mailbox``."""
+    """Waiting for a delivery is what makes the world go on. Implements ``node.parcel.Mailbox``."""
 
     def __init__(self, network: Network) -> None:
         self._network = network

@@ -27,7 +27,7 @@ from gateway.failover import connect
 from model.identity import Role
 from model.message import Addressed, Noted, Query, Replies, encode
 from model.operation import Failed, Read, SecretId
-from node.lane import Parcel
+from node.parcel import Parcel
 from node.peers import Roads
 
 ROOT = Path(__file__).parent.parent

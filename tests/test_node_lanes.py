@@ -17,7 +17,9 @@ from model.message import Addressed, Query, Release, Reply, Snapshot
 from model.operation import SecretId
 from model.record import ZERO
 from node.flight import Flight
-from node.lane import FLIGHT_MESSAGES, RIDE_SECONDS, SLOW_SECONDS, Delivery, Inbox, Lane, Parcel
+from node.inbox import Inbox
+from node.lane import FLIGHT_MESSAGES, RIDE_SECONDS, SLOW_SECONDS, Lane
+from node.parcel import Delivery, Parcel
 
 NOTHING = Snapshot(ZERO, ZERO, ())
 RIDER = Parcel((Addressed(SecretId("default", "a"), Release(ZERO)),), (), None)

@@ -16,7 +16,7 @@ from model.message import Addressed, Confirm, Noted, Query, Release, Replies, Re
 from model.operation import SecretId
 from model.record import ZERO, Ballot
 from node.api import answer as answered
-from node.lane import Delivery, Parcel
+from node.parcel import Delivery, Parcel
 from node.peers import Roads
 from node.store import Store
 
