@@ -1,8 +1,10 @@
 """A whole cluster in one thread, for one seed: the machines of ``model`` over a network that loses, delays, reorders and doubles.
 
 Every message and every reply is delivered by itself, in any order. Nodes die and come back with their disks and without their
-leases; coordinators die between any two steps; patience and time run out at random moments. All chance is one ``random.Random``,
-so a seed is a run. Registers are loaded as partially as ``participant.reach`` allows.
+leases, or lose their disks and recover; disks refuse to write for a while; clocks jump; coordinators die between any two steps;
+patience and time run out at random moments. All chance is one ``random.Random``, so a seed is a run. Registers are loaded as partially
+as ``participant.reach`` allows. A list of messages is never kept in part: the store applies it in one transaction (PROTO-3), and
+here each message travels alone, which is harder.
 
 What clients see is the tests' business; what must hold inside a cluster is ``inspection``'s.
 """
@@ -11,92 +13,60 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
+
+import fencing
+from rejoining import Recovery
+from simulation_parts import Exchange, Faults, Job, Node, Parcel
 
 from model import group as groups
 from model import participant
 from model import proposal as proposals
 from model import reading as readings
 from model.machine import Event, Heard, PatienceOver, Send, TimeUp
-from model.message import Accepted, Confirm, Message, Release, Repair, Reply, Void, Write
+from model.message import (
+    Accepted,
+    Change,
+    ChangePage,
+    ChangesAfter,
+    Confirm,
+    Fence,
+    Message,
+    Noted,
+    Query,
+    Release,
+    Repair,
+    Reply,
+    Void,
+    Write,
+)
 from model.operation import Create, Delete, Failed, History, Operation, Read, Result, SecretId, Update
 from model.proposal import Intent, Proposal, Seat
 from model.quorum import Quorum
 from model.reading import Reading, Wanted
-from model.record import Ballot, Entropy, Header, Register, group_register
+from model.record import ZERO, Ballot, Entropy, Header, Register, group_register
 from model.repairing import repairs
 from model.session import Machine, Post, Session, Task
 
+SILENCE_MS = 40
+ROBBED_WRITERS = 0.03
+"""Where disks are lost, how many of the nodes that just accepted a write lose theirs."""
 ONE_WAY = (Confirm, Release, Void)
-
-
-@dataclass(frozen=True)
-class Faults:
-    """How often things go wrong: each a probability, per message or per step. ``torn``: how many more of the writes are lost."""
-
-    lose: float = 0.0
-    torn: float = 0.0
-    double: float = 0.0
-    late: float = 0.0
-    crash: float = 0.0
-    impatient: float = 0.0
-    time_up: float = 0.0
-    upkeep: float = 0.0
-
-    @property
-    def harmless(self) -> bool:
-        return self.lose == self.torn == self.late == self.crash == self.time_up == 0
-
-
-@dataclass(frozen=True)
-class Job:
-    """Who is told when a task has its outcome, or that the node died with it."""
-
-    done: Callable[[Machine], None]
-    lost: Callable[[], None]
-
-
-@dataclass
-class Node:
-    """One server: durable registers, and a session that dies with its process."""
-
-    name: str
-    registers: dict[SecretId, Register] = field(default_factory=dict)
-    up: bool = True
-    boot: int = 0
-    session: Session = field(init=False)
-    jobs: dict[Task, Job] = field(default_factory=dict)
-    claimed: set[SecretId] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """A message on its way, or its reply (``back``). ``heard``: its sender was already told that no reply will come."""
-
-    sender: Node
-    boot: int
-    post: Post
-    heard: bool = False
-    back: bool = False
-    reply: Reply | None = None
-
-    @property
-    def road(self) -> tuple[str, str, bool]:
-        return self.sender.name, self.post.send.node, self.back
 
 
 class Cluster:
     """``share_count`` nodes. ``step`` does one thing at random; ``calm`` ends the faults for good, ``drain`` lets all arrive."""
 
-    def __init__(self, seed: int, share_count: int, threshold: int, faults: Faults, lease_ms: int = 10_000) -> None:
+    def __init__(self, seed: int, share_count: int, threshold: int, faults: Faults, lease_ms: int = 10_000, write_raised: int = 0) -> None:
         self.random = random.Random(seed)
-        self.quorum = Quorum(share_count, threshold)
+        self.quorum = Quorum(share_count, threshold, write_raised)
         self.faults = faults
         self.lease_ms = lease_ms
         self.names = tuple(f"n{number}" for number in range(1, share_count + 1))
         self.nodes = {name: Node(name) for name in self.names}
         self.now_ms = self.steps = 0
         self.calmed = False
+        self.robberies = 0
         self.parcels: list[Parcel] = []
         self.alarms: list[tuple[int, Callable[[], None]]] = []
         self.touched: dict[SecretId, None] = {}
@@ -144,12 +114,62 @@ class Cluster:
         job = Job(lambda _: node.claimed.discard(secret), _nothing)
         self._open(node, *self._proposal(node, secret, intent), job)
 
+    def exchange(self, node: Node, sends: list[Send], done: Callable[[list[tuple[Send, Reply | None]]], None]) -> None:
+        """Send messages that belong to no machine; ``done`` hears what became of each."""
+        task = -2 - len(node.exchanges)
+        exchange = node.exchanges[task] = Exchange(sends, done)
+        boot = node.boot
+        self._send(node, [Post(task, send) for send in exchange.sends])
+        self.after(SILENCE_MS if sends else 0, lambda: exchange.give_up() if node.boot == boot else None)
+
+    def survey(self, node: Node, secrets: list[SecretId], done: Callable[[dict[SecretId, Reading]], None]) -> None:
+        """Read the whole history of each of ``secrets`` from every node that answers."""
+        found: dict[SecretId, Reading] = {}
+
+        def surveyed(machine: Machine) -> None:
+            assert isinstance(machine, Reading)
+            found[machine.secret] = machine
+            if len(found) == len(secrets):
+                done(found)
+
+        for secret in secrets:
+            self._open(node, *self._reading(node, secret, Wanted(history=True, reveal=False, survey=True)), Job(surveyed, _nothing))
+        if not secrets:
+            done(found)
+
+    def settle_all(self, node: Node, secrets: list[SecretId], done: Callable[[], None]) -> None:
+        """Settle by a vote what is in doubt at the top of each of ``secrets``."""
+        left = set(secrets)
+
+        def settled(machine: Machine) -> None:
+            assert isinstance(machine, Proposal)
+            left.discard(machine.secret)
+            if not left:
+                done()
+
+        for secret in secrets:
+            intent = Intent("decide" if secret.namespace == "" else "settle")
+            self._open(node, *self._proposal(node, secret, intent), Job(settled, _nothing))
+        if not secrets:
+            done()
+
     def after(self, delay_ms: int, alarm: Callable[[], None]) -> None:
         """Call ``alarm`` when so much time has passed."""
         self.alarms.append((self.now_ms + delay_ms, alarm))
 
+    @property
+    def registers(self) -> dict[str, dict[SecretId, Register]]:
+        return {name: node.registers for name, node in self.nodes.items()}
+
+    @property
+    def shares_lost(self) -> bool:
+        """Whether more disks were lost than the acceptances of a write outnumber the shares that rebuild it: some may be too few."""
+        return self.robberies > self.quorum.write - self.quorum.threshold
+
     def any_up(self) -> str:
-        return self.random.choice([name for name in self.names if self.nodes[name].up])
+        """A node to ask: one that serves, as a gateway finds it."""
+        up = [name for name in self.names if self.nodes[name].up]
+        return self.random.choice([name for name in up if self.nodes[name].serving] or up)
 
     def step(self) -> bool:
         """One thing happens. False if nothing is under way."""
@@ -162,6 +182,13 @@ class Cluster:
             self._tell_somebody(PatienceOver())
         if chance() < faults.time_up:
             self._tell_somebody(TimeUp())
+        if faults.rob and chance() < faults.rob:
+            self._rob(self.nodes[self.random.choice(self.names)])
+        if faults.full and chance() < faults.full:
+            node = self.nodes[self.random.choice(self.names)]
+            node.full = not node.full
+        if faults.jump and chance() < faults.jump:
+            self.nodes[self.random.choice(self.names)].ahead_ms += self.random.randrange(2 * self.lease_ms)
         if self.touched and chance() < faults.upkeep:
             (self.mend if chance() < 0.7 else self.settle)(self.any_up(), self.random.choice(list(self.touched)))
         due = [alarm for alarm in self.alarms if alarm[0] <= self.now_ms]
@@ -183,7 +210,10 @@ class Cluster:
         self.faults = Faults()
         self.calmed = True
         for node in self.nodes.values():
-            node.up = True
+            node.full = False
+            if not node.up:
+                node.up = True
+                self._recover(node)
         for node, task in self._waiting():
             self._step(node, task, TimeUp())
 
@@ -249,7 +279,7 @@ class Cluster:
         return Seat(node.name, self.random.getrandbits(63), self.quorum, self.names, self.lease_ms)
 
     def _counter(self, node: Node, secret: SecretId) -> int:
-        return node.registers.get(secret, Register()).promised.counter
+        return max(node.registers.get(secret, Register()).promised.counter, node.floor)
 
     def _entropy(self) -> Entropy:
         bits = self.random.getrandbits
@@ -258,7 +288,7 @@ class Cluster:
     def _boot(self, node: Node) -> None:
         """A new process: its boot number is fresh, nothing of the one before is left but its disk."""
         node.boot = self.random.getrandbits(63)
-        node.jobs, node.claimed = {}, set()
+        node.jobs, node.claimed, node.stores, node.exchanges = {}, set(), {}, {}
         node.session = Session(
             lambda group: self._proposal(node, group_register(group), Intent("decide")),
             lambda group: self._reading(node, group_register(group), Wanted(reveal=False, decision=True)),
@@ -269,12 +299,30 @@ class Cluster:
         node = self.nodes[self.random.choice(self.names)]
         if not node.up:
             node.up = True
+            self._recover(node)
             return
+        self._crash(node)
+
+    def _crash(self, node: Node) -> None:
+        """A process dies; at times it is back at once."""
         jobs = list(node.jobs.values())
         self._boot(node)
         node.up = self.random.random() < 0.5 or sum(other.up for other in self.nodes.values()) == 1
+        self._recover(node)
         for job in jobs:
             job.lost()
+
+    def _rob(self, node: Node) -> None:
+        """A node dies and its disk is gone; never two at once (PROTO-12)."""
+        if all(other.serving for other in self.nodes.values()):
+            node.registers, node.floor, node.serving = {}, 0, False
+            node.store += 1
+            self.robberies += 1
+            self._crash(node)
+
+    def _recover(self, node: Node) -> None:
+        if node.up and not node.serving:
+            Recovery(self, node).begin()
 
     def _waiting(self) -> list[tuple[Node, Task]]:
         return [(node, task) for node in self.nodes.values() for task in node.session.unfinished()]
@@ -312,43 +360,77 @@ class Cluster:
             if isinstance(message, Write):
                 self.headers.setdefault(secret, {})[message.header.tag] = message.header
             lost = self.faults.lose + (self.faults.torn if isinstance(message, Write) else 0)
+            store = node.stores.get(post.send.node)
             if self.random.random() < lost:
                 self.parcels.append(Parcel(node, node.boot, post, back=True))
                 continue
             late = self.random.random() < self.faults.late * (4 if isinstance(message, Repair) else 1)
             if late:
                 self.parcels.append(Parcel(node, node.boot, post, back=True))
-            self.parcels.append(Parcel(node, node.boot, post, heard=late))
+            slow = self.faults.slow > 0 and self.random.random() < self.faults.slow
+            self.parcels.append(Parcel(node, node.boot, post, heard=late, store=store, slow=slow))
             if self.random.random() < self.faults.double:
-                self.parcels.append(Parcel(node, node.boot, post, heard=self.random.random() < 0.5))
+                self.parcels.append(Parcel(node, node.boot, post, heard=self.random.random() < 0.5, store=store))
 
     def _deliver(self, parcel: Parcel) -> None:
         sender, post = parcel.sender, parcel.post
         if parcel.back:
-            alive = sender.boot == parcel.boot and sender.up
-            if alive and not parcel.heard and post.task >= 0 and not isinstance(post.send.message, ONE_WAY):
-                self._step(sender, post.task, Heard(post.send, parcel.reply))
+            if sender.boot == parcel.boot and sender.up:
+                self._hear(parcel)
             return
         node = self.nodes[post.send.node]
-        if parcel.heard and not self.faults.harmless and len(self.parcels) > 3 and self.random.random() < 0.9:  # later than most
+        deferred = (parcel.heard or parcel.slow) and not self.faults.harmless and len(self.parcels) > 3
+        if deferred and self.random.random() < 0.9:  # later than most
             self.parcels.append(parcel)
             return
+        back = Parcel(sender, parcel.boot, post, heard=parcel.heard, back=True)
         if not node.up:
-            self.parcels.append(Parcel(sender, parcel.boot, post, heard=parcel.heard, back=True))
-            return
-        reply = self.apply(node, post.send.secret, post.send.message)
-        lost = self.random.random() < self.faults.lose
-        self.parcels.append(Parcel(sender, parcel.boot, post, heard=parcel.heard, back=True, reply=None if lost else reply))
+            self.parcels.append(back)
+        elif not self._takes(node, parcel):
+            self.parcels.append(replace(back, store=node.store))
+        else:
+            reply = self.apply(node, post.send.secret, post.send.message)
+            lost = self.random.random() < self.faults.lose
+            self.parcels.append(back if lost else replace(back, reply=reply, store=node.store))
+            if self.faults.rob and isinstance(reply, Accepted) and self.random.random() < ROBBED_WRITERS:
+                self._rob(node)
 
-    def apply(self, node: Node, secret: SecretId, message: Message) -> Reply:
-        """What a store does: load as far as the message reaches, step, write back."""
+    def _hear(self, parcel: Parcel) -> None:
+        sender, post = parcel.sender, parcel.post
+        if parcel.store is not None:
+            sender.stores[post.send.node] = parcel.store
+        if parcel.heard or isinstance(post.send.message, ONE_WAY):
+            return
+        if post.task in sender.exchanges:
+            sender.exchanges[post.task].hear(post.send, parcel.reply)
+        elif post.task >= 0:
+            self._step(sender, post.task, Heard(post.send, parcel.reply))
+
+    def _takes(self, node: Node, parcel: Parcel) -> bool:
+        """Whether a node does what a message asks: not for another store, not while it recovers, not what its disk refuses."""
+        if not node.serving or parcel.store not in (None, node.store):
+            return False
+        return not node.full or isinstance(parcel.post.send.message, Query | ChangesAfter)
+
+    def apply(self, node: Node, secret: SecretId, message: Message, *, counts: bool = True) -> Reply:
+        """What a store does: load as far as the message reaches, step, write back. ``counts``: an acceptance is one."""
+        match message:
+            case Fence():
+                node.floor = max(node.floor, message.counter)
+                return Noted(True)
+            case ChangesAfter():
+                counters = [register.promised.counter for register in node.registers.values()]
+                changes = tuple(Change(each, ZERO) for each, register in node.registers.items() if register.records)
+                return ChangePage(changes, 1, max([node.floor, *counters]), more=False)
         register = node.registers.get(secret, Register())
+        if node.floor:
+            register = fencing.fenced(register, node.floor)
         part = self._loaded(register, message)
-        after, reply = participant.step(participant.Seat(secret, node.name), part, message, self.now_ms)
+        after, reply = participant.step(participant.Seat(secret, node.name), part, message, self.now_ms + node.ahead_ms)
         untouched = [held for held in register.records if held not in part.records]
         records = tuple(sorted([*untouched, *after.records], key=lambda held: (held.header.sequence, held.header.tag)))
         node.registers[secret] = Register(after.promised, after.erased, records, after.lease)
-        if isinstance(message, Write) and isinstance(reply, Accepted):
+        if counts and isinstance(message, Write) and isinstance(reply, Accepted):
             self.acceptances.setdefault((secret, message.header.tag, message.ballot), set()).add(node.name)
         return reply
 

@@ -9,7 +9,8 @@ from hashlib import sha256
 import msgspec
 from inspection import erased_is_gone, inspect
 from linearizability import Call, linearizable
-from simulation import Cluster, Faults
+from simulation import Cluster
+from simulation_parts import Faults
 
 from model.operation import Create, Delete, Deleted, Failed, History, NewValue, Operation, Read, Result, Retry, SecretId, Update, Versions
 
@@ -31,6 +32,7 @@ class Shape:
     faults: Faults
     lease_ms: int
     mix: tuple[int, ...]
+    write_raised: int = 0
 
 
 class Client:
@@ -90,7 +92,7 @@ class Run:
     def __init__(self, seed: int, shape: Shape, kind: type[Cluster] = Cluster) -> None:
         self.random = random.Random(seed * 7919 + 1)
         self.shape = shape
-        self.cluster = kind(seed, shape.share_count, shape.threshold, shape.faults, shape.lease_ms)
+        self.cluster = kind(seed, shape.share_count, shape.threshold, shape.faults, shape.lease_ms, shape.write_raised)
         self.calls: list[Call] = []
         self.active = 0
         self.serial = 0
@@ -114,6 +116,7 @@ class Run:
         self.look()
         cluster.parcels += late
         cluster.drain()
+        assert all(node.serving for node in cluster.nodes.values()), "a node that lost its disk does not come back"
         self.look()
         self.upkeep()
         self.look()
@@ -121,7 +124,7 @@ class Run:
         assert linearizable(self.calls), "no order of the calls explains their answers"
 
     def look(self) -> None:
-        """Read everything, every version too; with all nodes up this must succeed."""
+        """Read everything, every version too; with all nodes up this must succeed, unless a disk took the shares with it."""
         for secret in self.secrets:
             self.ask(Read(secret))
             found = self.ask(History(secret))
@@ -151,6 +154,8 @@ class Run:
                 return results[0]
             self.cluster.now_ms += 200  # leases of the dead run out
             self.sweep(operation)
+        if self.cluster.shares_lost and isinstance(results[0], Failed) and results[0].code == "unavailable":
+            return results[0]
         raise AssertionError(f"{operation} stays {results[0]} with every node up")
 
     def sweep(self, operation: Operation) -> None:
@@ -159,8 +164,9 @@ class Run:
             self.cluster.settle(self.cluster.any_up(), operation.secret)
 
     def clock(self) -> int:
-        """The time of some gateway: they disagree by hours."""
-        return 10**15 + self.cluster.steps * 1000 + self.random.choice((-SKEW_US, 0, 0, SKEW_US))
+        """The time of some gateway: they disagree by hours, and while clocks jump now and then by a month."""
+        leap = self.random.choice((-720, 720)) if self.shape.faults.jump and self.random.random() < 0.1 else 1
+        return 10**15 + self.cluster.steps * 1000 + leap * self.random.choice((-SKEW_US, 0, 0, SKEW_US))
 
     def operation(self) -> Operation:
         chance, secret = self.random.random, self.random.choice(self.secrets)
@@ -204,8 +210,10 @@ FAULTS = (
 
 
 def shape_of(seed: int) -> Shape:
-    """The run that a seed stands for: every other one is eventful, the rest are of all kinds."""
+    """The run that a seed stands for: every other one is eventful, of the rest every other one robbed, and the others are of all kinds."""
     chance = random.Random(seed)
+    if seed % 4 == 0:
+        return robbed(seed)
     if seed % 2:
         return eventful(seed)
     share_count, threshold = chance.choice(CLUSTERS)
@@ -221,6 +229,16 @@ def eventful(seed: int) -> Shape:
     share_count, threshold = chance.choice(((3, 2), (3, 2), (4, 2), (5, 3)))
     faults = Faults(torn=0.35, late=0.1, crash=chance.choice((0, 0.01)), impatient=0.05, time_up=0.005, upkeep=0.03)
     return Shape(share_count, threshold, 3, 9, 1, faults, chance.choice((20, 200)), chance.choice(MIXES[1:]))
+
+
+def robbed(seed: int) -> Shape:
+    """Disks are lost, or refuse to write for a while, and clocks jump, while much happens to one secret or two."""
+    chance = random.Random(seed)
+    share_count, threshold = chance.choice(((3, 2), (3, 2), (4, 2), (4, 3), (5, 3)))
+    torn, crash = chance.choice((0, 0.3)), chance.choice((0, 0.01))
+    faults = Faults(torn=torn, late=0.1, crash=crash, impatient=0.05, time_up=0.005, upkeep=0.02, rob=0.01, full=0.005, jump=0.02, slow=0.1)
+    secrets, raised = chance.randrange(1, 3), threshold + 1 if chance.random() < 0.5 else 0
+    return Shape(share_count, threshold, 3, 9, secrets, faults, chance.choice((20, 200)), chance.choice(MIXES), raised)
 
 
 def run(seed: int, shape: Shape | None = None) -> None:
