@@ -1,54 +1,58 @@
-"""``python -m benchmarks``: measure the vault against the floor, print a table, and with --output write every run as JSON."""
+"""``python -m benchmarks``: measure the vault against the floor, print what was found as Markdown, and write it wherever it is wanted."""
 
 from __future__ import annotations
 
-import sys
+import signal
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
+from rich.console import Console
 
-from benchmarks import report, servers
-from benchmarks.measuring import BASE, DEFAULT, FULL, QUICK, Bench, Scale
+from benchmarks import plot, report, scales
+from benchmarks.aims import judge
+from benchmarks.load import WrongAnswerError
+from benchmarks.scales import DEFAULT, FULL, QUICK
+
+_file = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.option("--quick", "scale", flag_value="quick", help="About a minute: shorter runs, 10^3 secrets.")
-@click.option("--full", "scale", flag_value="full", help="Up to 10^5 secrets: many minutes.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write every run as JSON.")
-def main(scale: str | None, output: Path | None) -> None:
-    """Measure a fresh five-node cluster against a bare Flask route on this machine, about five minutes."""
-    chosen = {"quick": QUICK, "full": FULL}.get(scale or "", DEFAULT)
-    result = _measure(chosen)
-    click.echo(result.table(), nl=False)
+@click.option("--quick", "scale", flag_value="quick", help="Two to three minutes: shorter runs, up to 10^3 secrets, faults once.")
+@click.option("--full", "scale", flag_value="full", help="Up to 10^5 secrets: half an hour.")
+@click.option("--output", type=_file, help="Write every run as JSON.")
+@click.option("--update", type=_file, help=f"Put the figures between {report.BEGIN} and {report.END} of this file.")
+@click.option("--plot", "picture", type=_file, help="Draw the figures as SVG.")
+def main(scale: str | None, output: Path | None, update: Path | None, picture: Path | None) -> None:
+    """Measure a fresh five-node cluster against a bare Flask route on this machine, in about ten minutes.
+
+    A wrong answer ends the run with an error; an aim that is not met does not.
+    """
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
+    try:
+        results = scales.measure({"quick": QUICK, "full": FULL}.get(scale or "", DEFAULT), Console(stderr=True))
+    except WrongAnswerError as error:
+        raise click.ClickException(str(error)) from error
+    block = report.markdown(results)
+    click.echo(block, nl=False)
     if output is not None:
-        report.write(result, output)
+        output.write_bytes(results.json())
+    if update is not None:
+        report.update(update, block)
+    if picture is not None:
+        picture.write_text(plot.svg(results), "utf-8")
+    aims = judge(results)
+    click.echo(f"{sum(aim.met for aim in aims)} of {len(aims)} aims met", err=True)
 
 
-def _measure(scale: Scale) -> report.Report:
-    _notice("starting the floor and five nodes")
-    with servers.floor() as floor, servers.vault() as vault:
-        bench = Bench(floor, vault, scale)
-        bench.warm_up()
-        before = vault.node_megabytes()
-        for number in range(scale.rounds):
-            _notice(f"round {number + 1} of {scale.rounds}")
-            bench.round()
-        size = 0
-        for count in (BASE, *scale.large):
-            _notice(f"a store of {count:,} secrets")
-            bench.fill(max(size, BASE), count)
-            size = count
-            for _ in range(scale.rounds):
-                bench.at_size(count)
-        _notice("many versions of one secret")
-        bench.grow_old()
-        for _ in range(scale.rounds):
-            bench.at_versions()
-        return report.Report(report.this_machine(), bench.points, before, vault.node_megabytes())
-
-
-def _notice(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Stop, and let nothing interrupt that."""
+    del number, frame
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -36,9 +36,14 @@ def history(name: str, as_json: bool) -> None:
 
 @click.command(name="list")
 @click.argument("prefix", type=Prefix(), default="")
-def list_names(prefix: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help='All names as one answer: {"names": [...]}.')
+def list_names(prefix: str, as_json: bool) -> None:
     """Print the names of all secrets that start with PREFIX, sorted, one a line."""
-    for name in client().names(prefix):
+    names = client().names(prefix)
+    if as_json:
+        click.echo(json.dumps({"names": list(names)}, indent=2))
+        return
+    for name in names:
         click.echo(name)
 
 

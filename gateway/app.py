@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -41,13 +42,15 @@ class _Gateway(Flask):
 
 
 class _Dressing:
-    """WSGI middleware: gives a request its id, and every answer what all answers have in common."""
+    """WSGI middleware: gives a request its id, unlike any other's of any process, and every answer what all answers have in common."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
+        self._prefix = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request_id = environ[_REQUEST_ID] = secrets.token_hex(16)
+        request_id = environ[_REQUEST_ID] = f"{self._prefix}{next(self._numbers):016x}"
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             return start_response(status, [*headers, *_COMMON, ("X-Request-Id", request_id)], exc_info)

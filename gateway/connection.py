@@ -34,8 +34,9 @@ HEAD_BYTES = 65_536
 """The longest request line with headers that is waited for."""
 
 _PART_BYTES = 65_536
+_LENGTH_DIGITS = 18
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -53,9 +54,13 @@ class ClientSocket(SSLSocket):
 
     def flush(self) -> None:
         """Send all that is kept. Raises OSError when the client has left, TimeoutError when it does not take it in time."""
-        unsent, self.unsent = self.unsent, bytearray()
-        with gevent.Timeout(ANSWER_SECONDS, TimeoutError):
-            super().sendall(unsent)
+        unsent, self.unsent = memoryview(self.unsent), bytearray()
+        self.settimeout(ANSWER_SECONDS)
+        sent = self.send(unsent) if unsent else 0  # nearly always that is all
+        if sent < len(unsent):
+            with gevent.Timeout(ANSWER_SECONDS, TimeoutError):
+                super().sendall(unsent[sent:])
+        self.settimeout(None)
 
 
 class Connection:
@@ -97,6 +102,7 @@ class Connection:
         Raises OSError when the client has left or takes too long, and ParseException for what cannot become a request.
         """
         self._crowd.wait(self)
+        self.sock.settimeout(None)
         if not self.received:
             with gevent.Timeout(self._cfg.keepalive if self.served else REQUEST_SECONDS, TimeoutError):
                 self._take()
@@ -105,6 +111,7 @@ class Connection:
                 while not self._is_whole():
                     self._take()
         self._crowd.serve(self)
+        self.sock.settimeout(REQUEST_SECONDS)  # for what the parser may yet wait for by mistake
         self.parser.unreader.unread(bytes(self.received))
         self.received.clear()
         self._searched, self._whole_bytes = 0, None
@@ -166,7 +173,8 @@ class Connection:
         """How many bytes to wait for, when the head is that long. What is wrong with the head is for the parser to say."""
         head = bytes(self.received[:head_bytes])
         lengths = _LENGTH.findall(head)
-        self.body_refused = b"\r\ntransfer-encoding" in head.lower() or any(int(length) > self._largest_body for length in lengths)
+        too_large = any(len(length) > _LENGTH_DIGITS or int(length) > self._largest_body for length in lengths)
+        self.body_refused = too_large or b"\r\ntransfer-encoding" in head.lower()
         if self.body_refused or len(lengths) != 1:
             return head_bytes
         if expected := _EXPECT.search(head):

@@ -3,7 +3,7 @@
 A request that finds no flight under way sends at once, alone. Those that come meanwhile wait; when the flight lands, its pilot hands the
 role to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself, and nobody is needed but
 those who ask (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones; so
-another leaves beside the first only when that keeps somebody waiting for long.
+another leaves beside the first only when it is full enough, or when the first keeps somebody waiting for long.
 
 All of it runs in one thread, as greenlets: what does not wait is not interrupted, so there is nothing to lock.
 """
@@ -11,16 +11,17 @@ All of it runs in one thread, as greenlets: what does not wait is not interrupte
 from __future__ import annotations
 
 import enum
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import gevent
 from gevent.event import Event
 
 from model.operation import Create, Operation, Result, Update
 
 HELD_UP_SECONDS = 0.05
-"""After how long those who wait no longer wait for the flight before them."""
+FULL_PASSENGERS = 16
+"""After how long those who wait no longer wait for the flight before them; neither do they when they are so many."""
 OVERDUE_SECONDS = 0.5
 OPERATION_SECONDS = 0.002
 """A flight that takes longer, with so much more for each operation, is overdue: the node may be paused, so others are asked first."""
@@ -64,41 +65,35 @@ class Flights:
         self._send = send
         self._limit = limit
         self._repeatable = repeatable
-        self._departed: dict[_Passenger, float] = {}
+        self._departed: dict[_Passenger, gevent.Greenlet[..., None]] = {}
+        self._overdue: set[_Passenger] = set()
         self._waiting: deque[_Passenger] = deque()
 
     @property
     def overdue(self) -> bool:
         """Whether a flight is under way that should have landed."""
-        if not self._departed:
-            return False
-        now = time.monotonic()
-        return any(now - departed > _due_seconds(pilot) for pilot, departed in self._departed.items())
+        return bool(self._overdue)
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
         """The results of ``operations``, in order, or why there are none. Waits until then."""
         me = _Passenger(operations)
         self._waiting.append(me)
-        if not self._departed:
+        if self._may_depart():
             self._depart(me)
-        elif not me.turn.wait(HELD_UP_SECONDS):
-            self._lose_patience(me)
+        elif self.overdue:
+            self._waiting.remove(me)
+            return me.landing
+        else:
+            me.turn.wait()
         if me.crew is not None:
             self._fly(me, me.crew)
         return me.landing
 
-    def _lose_patience(self, me: _Passenger) -> None:
-        """Fly beside the flight before if there is room; else wait on, but not for a node that may be paused."""
-        if me in self._waiting and len(self._departed) < self._limit and not self.overdue:
-            self._depart(me)
-        while not me.turn.is_set() and me.crew is None:
-            if self.overdue and me in self._waiting:
-                self._waiting.remove(me)
-                return
-            if self.overdue and self._repeatable:
-                me.landing = Loss.NO_ANSWER
-                return
-            me.turn.wait(OVERDUE_SECONDS)
+    def _may_depart(self) -> bool:
+        """Whether those who wait need not wait for the flight before them: there is none, or they are many, or it is overdue."""
+        if len(self._departed) >= self._limit:
+            return False
+        return not self._departed or len(self._waiting) >= FULL_PASSENGERS or self.overdue
 
     def _fly(self, pilot: _Passenger, crew: list[_Passenger]) -> None:
         """Send what ``crew`` brought, give each its own part, and pass on the flight."""
@@ -106,28 +101,44 @@ class Flights:
         try:
             landing = self._send([operation for member in crew for operation in member.operations])
         finally:
-            self._pass_on(pilot, lost=isinstance(landing, Loss))
+            self._departed.pop(pilot).kill(block=False)
+            self._overdue.discard(pilot)
             start = 0
             for member in crew:
                 end = start + len(member.operations)
                 member.landing = landing if isinstance(landing, Loss) else landing[start:end]
                 start = end
                 member.turn.set()
+            if isinstance(landing, Loss):
+                self._strand()
+            elif self._waiting and self._may_depart():
+                self._call_next()
 
-    def _pass_on(self, landed: _Passenger, *, lost: bool) -> None:
-        """Make one who waits the next pilot, unless another flight left a moment ago, which will do the same.
+    def _watch(self, pilot: _Passenger, crew: list[_Passenger]) -> None:
+        """Runs beside a flight until it lands: sees to those whom it keeps waiting."""
+        gevent.sleep(HELD_UP_SECONDS)
+        if self._waiting and len(self._departed) < self._limit:
+            self._call_next()
+        gevent.sleep(OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in crew))
+        self._overdue.add(pilot)
+        self._strand()
+        if self._repeatable:
+            for member in crew:
+                if member is not pilot:
+                    member.landing = Loss.NO_ANSWER
+                    member.turn.set()
 
-        After a loss those who wait were never sent: they go and ask another node.
-        """
-        del self._departed[landed]
-        if lost:
-            for stranded in self._waiting:
-                stranded.turn.set()
-            self._waiting.clear()
-        elif self._waiting and max(self._departed.values(), default=0.0) + HELD_UP_SECONDS < time.monotonic():
-            pilot = self._waiting[0]
-            self._depart(pilot)
-            pilot.turn.set()
+    def _strand(self) -> None:
+        """Those who wait were never sent: they go and ask another node."""
+        for passenger in self._waiting:
+            passenger.turn.set()
+        self._waiting.clear()
+
+    def _call_next(self) -> None:
+        """Make the one who waits for longest the next pilot."""
+        pilot = self._waiting[0]
+        self._depart(pilot)
+        pilot.turn.set()
 
     def _depart(self, pilot: _Passenger) -> None:
         """Take those who wait, in the order of arrival, as far as they fit in beside the pilot."""
@@ -141,12 +152,7 @@ class Flights:
                 break
             crew.append(self._waiting.popleft())
         pilot.crew = crew
-        self._departed[pilot] = time.monotonic()
-
-
-def _due_seconds(pilot: _Passenger) -> float:
-    """How long a flight may take before it is overdue."""
-    return OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in pilot.crew or ())
+        self._departed[pilot] = gevent.spawn(self._watch, pilot, crew)
 
 
 def size_bytes(operation: Operation) -> int:

@@ -38,7 +38,7 @@ class StatusApi:
     """The routes, over the nodes."""
 
     def __init__(self, settings: Settings, access: Access, nodes: Nodes, metrics: Metrics, audit: AuditLog) -> None:
-        self._quorum = settings.quorum()
+        self._node_count = settings.quorum().share_count
         self._audit = audit
         self._access = access
         self._nodes = nodes
@@ -55,12 +55,12 @@ class StatusApi:
         """200, whatever the state."""
         self._access.authorise_status(request, g.trail)
         parse.query(request)
-        reachable = self._reachable()
+        seen = self._seen()
         return answer.json(
             {
-                "reads": reachable >= self._quorum.read,
-                "writes": reachable >= self._quorum.write,
-                "degraded": reachable < self._quorum.share_count,
+                "reads": seen is not None and seen.serving_count >= seen.read_quorum,
+                "writes": seen is not None and seen.serving_count >= seen.write_quorum,
+                "degraded": seen is None or seen.serving_count < self._node_count,
             }
         )
 
@@ -73,7 +73,8 @@ class StatusApi:
         """200 if reads can be served, else Unavailable, or AuditUnavailable while requests cannot be recorded."""
         parse.query(request)
         self._audit.check()
-        if self._reachable() < self._quorum.read:
+        seen = self._seen()
+        if seen is None or seen.serving_count < seen.read_quorum:
             raise Unavailable
         return answer.json({"ok": True})
 
@@ -82,7 +83,7 @@ class StatusApi:
         parse.query(request)
         return Response(generate_latest(self._metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
-    def _reachable(self) -> int:
-        """How many nodes serve, as far as the first one that answers can see."""
+    def _seen(self) -> NodeStatus | None:
+        """What the first node that serves sees; None if none does."""
         seen = self._nodes.perform([Status()])[0]
-        return len(seen.peers_reachable) + 1 if isinstance(seen, NodeStatus) and seen.serving else 0
+        return seen if isinstance(seen, NodeStatus) else None

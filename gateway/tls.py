@@ -8,6 +8,7 @@ serves.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Context:
 def stamp(path: Path) -> tuple[int, int, int] | None:
     """What changes when the file at ``path`` does: its modification time (ns), size (bytes) and inode; None when it is away."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

@@ -93,7 +93,7 @@ class List(msgspec.Struct, frozen=True, tag="list", array_like=True):
 
 
 class Status(msgspec.Struct, frozen=True, tag="status", array_like=True):
-    """What this node knows of the cluster."""
+    """How many nodes serve, as far as this one sees."""
 
 
 Operation = Create | Update | Delete | Read | History | List | Status
@@ -142,11 +142,12 @@ class Names(msgspec.Struct, frozen=True, tag="names", array_like=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, tag="status", array_like=True):
-    """A node's own view: its id, whether it serves (or is recovering), and the peers that answered it last, itself excluded."""
+    """A node's view: how many nodes serve, itself included, and how many it needs for a read and for a write."""
 
     node: str
-    serving: bool
-    peers_reachable: tuple[str, ...]
+    serving_count: int
+    read_quorum: int
+    write_quorum: int
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", array_like=True):

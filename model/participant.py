@@ -44,11 +44,15 @@ class Seat(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """Which stored records a message must see beside the newest known-chosen one and all above it."""
+    """Which stored records a message must see beside the newest known-chosen one and all above it.
+
+    ``shards`` False: of each its header, ballot and mark will do; shares and sealed values may be left out.
+    """
 
     everything: bool = False
     tag: Ballot | None = None
     retry_key: bytes | None = None
+    shards: bool = True
 
 
 def reach(message: Message) -> Reach:
@@ -63,7 +67,7 @@ def reach(message: Message) -> Reach:
         case Confirm():
             return Reach(tag=message.tag)
         case Query():
-            return Reach(everything=message.lineage, tag=message.tag)
+            return Reach(everything=message.lineage, tag=message.tag, shards=message.shares or message.sealed)
         case Erase() | Void():
             return Reach(everything=True)
         case _:
@@ -207,12 +211,12 @@ def _carries(held: Held, retry_key: bytes | None) -> bool:
 
 
 def _answer(seat: Seat, register: Register, query: Query, now_ms: int) -> Snapshot:
-    records = register.records
+    records, known = register.records, frozenset(query.known)
     if query.tag is not None:
         shown = tuple(held for held in records if held.header.tag == query.tag)
     else:
         shown = records if query.lineage else records[newest_chosen(records) :]
-    views = tuple(_view(seat, held, shares=query.shares, sealed=query.sealed, known=held.header.tag in query.known) for held in shown)
+    views = tuple(_view(seat, held, shares=query.shares, sealed=query.sealed, known=held.header.tag in known) for held in shown)
     lease_ms = max(0, register.lease.until_ms - now_ms) if register.lease is not None else 0
     return Snapshot(register.promised, register.erased, views, lease_ms)
 

@@ -56,7 +56,8 @@ class Wanted(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """One read under way. ``order``: this node, then the peers in the order in which they are asked.
 
-    After the outcome ``evidence`` tells what was seen, ``target`` which version was read: what repair needs.
+    After the outcome ``evidence`` tells what was seen, ``target`` which version was read: what repair needs. ``chain``: all records of a
+    history that was read, newest first.
     """
 
     me: str
@@ -75,6 +76,7 @@ class Reading(msgspec.Struct, frozen=True):
     patient: bool = True
     groups: Mapping[str, bool] = {}
     needs: frozenset[str] = frozenset()
+    chain: tuple[Header, ...] = ()
     target: Header | None = None
     version: Version | None = None
     rewritten: tuple[Ballot, Header] | None = None
@@ -92,6 +94,12 @@ def begin(me: str, secret: SecretId, wanted: Wanted, quorum: Quorum, peers: tupl
     """Open a reading: the own store is asked first, so that peers need not send what is known here already."""
     reading = Reading(me, secret, wanted, quorum, (me, *peers))
     return _ask(reading, [me])
+
+
+def pick(history: Reading, versions: tuple[Version, ...], wanted: tuple[Wanted, ...]) -> list[Step]:
+    """Readings of single versions, opened where that of the ``history`` has ended with ``versions``: nothing of it is asked again."""
+    evidence = history.evidence
+    return [_pick(_replace(history, wanted=each, outcome=None), evidence, versions) for each in wanted]
 
 
 def step(reading: Reading, event: Event) -> Step:
@@ -259,7 +267,9 @@ def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
     if chain is None:
         more = _ask_on(reading)
         return more if more is not None else _fence(reading, evidence, head)
-    return _choose(reading, evidence, chain)
+    versions = intervals([(header.version, header.valid_from) for header in reversed(chain)])
+    reading = _replace(reading, chain=chain)
+    return _finish(reading, Versions(versions)) if reading.wanted.history else _pick(reading, evidence, versions)
 
 
 def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
@@ -272,12 +282,9 @@ def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
     return done, [Send(node, reading.secret, Repair(head, None, None)) for node in unmarked]
 
 
-def _choose(reading: Reading, evidence: Evidence, chain: tuple[Header, ...]) -> Step:
-    """Pick the version that was asked for from the history, newest first."""
-    versions = intervals([(header.version, header.valid_from) for header in reversed(chain)])
+def _pick(reading: Reading, evidence: Evidence, versions: tuple[Version, ...]) -> Step:
+    """Pick the version that was asked for from the history; of what the nodes have shown, only what is about that one is kept."""
     wanted = reading.wanted
-    if wanted.history:
-        return _finish(reading, Versions(versions))
     if wanted.version is not None:
         version = next((each for each in versions if each.version == wanted.version), None)
     else:
@@ -285,8 +292,11 @@ def _choose(reading: Reading, evidence: Evidence, chain: tuple[Header, ...]) -> 
         version = valid_at(versions, wanted.at)
     if version is None:
         return _finish(reading, Failed("version_not_found", names=(reading.secret.name,)))
-    target = next(header for header in chain if header.version == version.version)
-    return _gather(_replace(reading, phase=Phase.GATHERING, target=target, version=version), evidence)
+    target = next(header for header in reading.chain if header.version == version.version)
+    views = evidence.views[target.tag]
+    answers = {node: _replace(seen, views=(views[node],) if node in views else ()) for node, seen in reading.answers.items()}
+    reading = _replace(reading, phase=Phase.GATHERING, answers=answers, chain=(), target=target, version=version)
+    return _gather(reading, reading.evidence)
 
 
 def _gather(reading: Reading, evidence: Evidence) -> Step:

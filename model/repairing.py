@@ -5,7 +5,7 @@ from __future__ import annotations
 from model.machine import Send
 from model.message import Confirm, Erase, Repair
 from model.reading import Reading
-from model.record import Kind, shares_for
+from model.record import Kind, sealed_is_sound, shares_for
 
 
 def repairs(reading: Reading, buffer: int) -> list[Send]:
@@ -29,8 +29,10 @@ def repairs(reading: Reading, buffer: int) -> list[Send]:
         return sends + [Send(node, secret, Repair(header, None, None)) for node in reading.answers if node not in views]
     sound = evidence.sound_shares(header)
     sealed = evidence.sealed(header)
-    lacking = tuple(node for node in reading.answers if node not in sound and node in header.placement)
-    if not lacking or sealed is None or not reading.quorum.repair_due(len(sound), buffer):
+    spoiled = {node for node, view in views.items() if view.sealed is not None and not sealed_is_sound(header, view.sealed)}
+    whole = sound.keys() - spoiled
+    lacking = tuple(node for node in reading.answers if node not in whole and node in header.placement)
+    if not lacking or sealed is None or not reading.quorum.repair_due(len(whole), buffer):
         return sends
     shares = shares_for(header, sound, lacking)
     return sends + [Send(node, secret, Repair(header, shares[node], sealed)) for node in lacking]

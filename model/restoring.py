@@ -66,10 +66,15 @@ def _stands_on(header: Header) -> set[Ballot]:
     return {doubt.tag for doubt in header.doubts} | ({header.base} if header.base is not None else set())
 
 
-def shards_wanted(reading: Reading, header: Header) -> list[Send]:
-    """Ask for shares of a record from every node that showed it; the first few send the sealed value too."""
-    holders = [node for node in reading.order if node in reading.evidence.views.get(header.tag, {}) and node != reading.me]
-    return [Send(node, reading.secret, Query(shares=True, sealed=place < 2, tag=header.tag)) for place, node in enumerate(holders)]
+def shards_wanted(reading: Reading, *headers: Header) -> list[Send]:
+    """Ask for shares of each of the records from every node that showed it; the first few send the sealed value too."""
+    views = reading.evidence.views
+    sends = []
+    for header in headers:
+        shown = views.get(header.tag, {})
+        holders = [node for node in reading.order if node in shown and node != reading.me]
+        sends += [Send(node, reading.secret, Query(shares=True, sealed=place < 2, tag=header.tag)) for place, node in enumerate(holders)]
+    return sends
 
 
 def restored(secret: SecretId, header: Header, answers: Mapping[str, Snapshot], node: str) -> tuple[Erase | Repair, ...]:

@@ -12,14 +12,16 @@ from typing import NamedTuple
 from model import group as groups
 from model import proposal as proposals
 from model import reading as readings
+from model import selection as selections
 from model.group import Group
 from model.machine import Event, Resolved, Send
 from model.operation import Failed
 from model.proposal import Decided, Proposal
 from model.reading import Reading
 from model.record import Kind
+from model.selection import Selection
 
-Machine = Proposal | Group | Reading
+Machine = Proposal | Group | Reading | Selection
 Task = int
 
 
@@ -73,7 +75,7 @@ class Session:
         return posts
 
     def _resolve(self, task: Task, machine: Machine, group: str) -> Iterator[Post]:
-        reader = isinstance(machine, Reading)
+        reader = isinstance(machine, Reading | Selection)
         waiting = self._waiting.setdefault((reader, group), [])
         waiting.append(task)
         if len(waiting) == 1:
@@ -98,4 +100,6 @@ def _step(machine: Machine, event: Event) -> tuple[Machine, list[Send]]:
             return proposals.step(machine, event)
         case Group():
             return groups.step(machine, event)
+        case Selection():
+            return selections.step(machine, event)
     return readings.step(machine, event)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, g, request
 
 from model.identity import Identity, IdentityError, Role
 from model.message import Exchange, Replies, Unfit, decode_exchange, encode
-from model.operation import Operation
+from model.operation import Create, Delete, Operation, Update
 from node.coordinator import Coordinator
 from node.store import Store
 from node.tls import identity_of
@@ -27,7 +27,7 @@ def create_blueprint(trust_domain: str, store: Store, coordinator: Coordinator) 
 
     @routes.post("/v1/operations")
     def operations() -> Response:
-        """From a gateway: a list of operations in, a list of results out. 503 while this node recovers: nothing was done."""
+        """From a gateway: a list of operations in, a list of results out. 503 while this node cannot serve them: nothing was done."""
         refused = _refuse(Role.GATEWAY, trust_domain)
         if refused is not None:
             return refused
@@ -37,6 +37,8 @@ def create_blueprint(trust_domain: str, store: Store, coordinator: Coordinator) 
             return _plain(400, "the body is not a list of operations")
         if not store.serving:
             return _plain(503, "this node is recovering from a lost store")
+        if store.refusing and any(isinstance(operation, Create | Update | Delete) for operation in asked):
+            return _plain(503, "this node's disk refuses to write")
         return Response(encode(coordinator.perform(asked)), mimetype=_MSGPACK)
 
     @routes.post("/v1/messages")

@@ -14,6 +14,7 @@ from random import Random, SystemRandom
 from model import group as groups
 from model import proposal as proposals
 from model import reading as readings
+from model import selection as selections
 from model.envelope import KEY_BYTES, NONCE_BYTES
 from model.listing import merge
 from model.machine import Send
@@ -26,7 +27,6 @@ from model.operation import (
     History,
     List,
     Names,
-    NodeStatus,
     Operation,
     Read,
     Result,
@@ -35,11 +35,13 @@ from model.operation import (
     Update,
 )
 from model.placement import place, secret_digest
-from model.proposal import RETRY_MS, Intent, Proposal, Seat
+from model.proposal import RETRY_MS, Decided, Intent, Proposal, Seat, Settled
 from model.reading import Reading, Wanted
 from model.record import Entropy, group_register
+from model.selection import Outcome, Selection
 from model.session import Machine, Session, Task
 from model.shamir import P
+from node.census import Census
 from node.checking import is_sound
 from node.config import Settings
 from node.peers import Peers
@@ -70,12 +72,14 @@ class Coordinator:
         self._proposing: set[SecretId] = set()
         patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
         self._ports = Ports(settings.id, self._apply, peers.post, peers.mailbox, clock, patience_seconds, operation_seconds)
+        self._census = Census(settings, self.send, clock)
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
         """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""
         results: list[Result | None] = [None] * len(operations)
         run = self.run()
-        opened: dict[Task, int] = {}
+        opened: dict[Task, list[int]] = {}
+        past: dict[SecretId, list[int]] = {}
         claimed: set[SecretId] = set()
         try:
             for number, operation in enumerate(operations):
@@ -91,14 +95,19 @@ class Coordinator:
                     case List():
                         results[number] = self._list(operation)
                     case Status():
-                        results[number] = NodeStatus(self._settings.id, self._store.serving, self._peers.reachable())
+                        results[number] = self._census.status()
+                    case Read() if _wanted(operation).lineage:
+                        past.setdefault(operation.secret, []).append(number)
                     case _:
-                        opened[run.open(*self._machine(operation))] = number
+                        opened[run.open(*self._machine(operation))] = [number]
+            for secret, numbers in past.items():
+                opened[run.open(*self._past(secret, [operations[number] for number in numbers]))] = numbers
             run.drive()
         finally:
             self._release(claimed)
-        for task, number in opened.items():
-            results[number] = self._result(operations[number], run.machine(task))
+        for task, numbers in opened.items():
+            for number, outcome in zip(numbers, _outcomes(run.machine(task)), strict=True):
+                results[number] = self._result(operations[number], outcome)
         return [result if result is not None else Failed("internal_error") for result in results]
 
     def survey(self, keys: Iterable[SecretId], *, decisions: bool = False) -> list[Reading]:
@@ -165,11 +174,18 @@ class Coordinator:
             case Delete():
                 return self.proposal(operation.secret, Intent("delete", operation.now, retry=operation.retry))
             case Read():
-                return self.reading(operation.secret, Wanted(operation.version, operation.at, reveal=operation.reveal))
+                return self.reading(operation.secret, _wanted(operation))
             case History():
                 return self.reading(operation.secret, Wanted(history=True, reveal=False))
             case _:
                 raise TypeError(f"not an operation on secrets: {type(operation).__name__}")
+
+    def _past(self, secret: SecretId, reads: Sequence[Operation]) -> tuple[Reading | Selection, list[Send]]:
+        """Opens the reads of versions or times of one secret; several of them share what must be read of its history."""
+        wanted = tuple(_wanted(read) for read in reads if isinstance(read, Read))
+        if len(wanted) == 1:
+            return self.reading(secret, wanted[0])
+        return selections.begin(self._settings.id, secret, wanted, self._quorum, self._peers.order())
 
     def _group(self, create: Create) -> tuple[groups.Group, list[Send]]:
         group = self._randomness.randbytes(16).hex()
@@ -194,11 +210,10 @@ class Coordinator:
         coefficients = tuple(self._randomness.randrange(P) for _ in range(self._quorum.threshold - 1))
         return Entropy(self._randomness.randbytes(KEY_BYTES), self._randomness.randbytes(NONCE_BYTES), coefficients)
 
-    def _result(self, operation: Operation, machine: Machine) -> Result:
-        outcome = machine.outcome
+    def _result(self, operation: Operation, outcome: Outcome | Settled) -> Result:
         if isinstance(operation, Delete) or (isinstance(operation, Read) and isinstance(outcome, Found)):
             self._learnt(operation.secret)
-        if outcome is None or isinstance(outcome, proposals.Settled | proposals.Decided):
+        if outcome is None or isinstance(outcome, Settled | Decided):
             return Failed("internal_error")
         return outcome
 
@@ -255,6 +270,15 @@ def _written(operation: Operation) -> set[SecretId]:
             return {operation.secret}
         case _:
             return set()
+
+
+def _outcomes(machine: Machine) -> Sequence[Outcome | Settled]:
+    """One for each operation that the machine was opened for."""
+    return (machine.outcome,) if not isinstance(machine, Selection) else machine.outcome or (None,) * len(machine.wanted)
+
+
+def _wanted(read: Read) -> Wanted:
+    return Wanted(read.version, read.at, reveal=read.reveal)
 
 
 def _names(keys: set[SecretId]) -> tuple[str, ...]:

@@ -88,7 +88,12 @@ class Lane:
                 return None
             self._under_way, self._connection = True, None
             parcels = self._load()
-        return self._trip(connection, parcels, fresh=False, repeated=False)
+        try:
+            return self._trip(connection, parcels, fresh=False, repeated=False)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with these, the lane stays
+            connection.close()
+            self._failed(parcels, error)
+            return None
 
     @property
     def slow(self) -> bool:
@@ -145,10 +150,10 @@ class Lane:
             rested, self._connection = self._connection, None
         try:
             connection = rested or self._road.connect()
-        except Exception as error:  # noqa: BLE001 - whatever a peer does, the lane stays
+            return self._trip(connection, parcels, fresh=rested is None, repeated=repeated)
+        except Exception as error:  # noqa: BLE001 - whatever a peer does, and whatever is wrong with these, the lane stays
             self._failed(parcels, error)
             return None
-        return self._trip(connection, parcels, fresh=rested is None, repeated=repeated)
 
     def _load(self) -> list[Parcel]:
         """Take what waits, up to a limit. Called with the lock held."""

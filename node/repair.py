@@ -127,7 +127,8 @@ class Repairer:
             while len(self._whole) > REMEMBERED_SECRETS:
                 self._whole.popitem(last=False)
         if sends:
-            logger.info("repair sent %d messages for %d secrets", len(sends), len({send.secret for send in sends}))
+            nodes = ", ".join(sorted({send.node for send in sends}))
+            logger.info("repair sent %d messages for %d secrets to %s", len(sends), len({send.secret for send in sends}), nodes)
 
     def _sweep(self, coordinator: Coordinator) -> None:
         """Finish writes and deletes that have stood unfinished since the sweep before (PROTO-13)."""
@@ -228,14 +229,10 @@ class Repairer:
             if len(reading.answers) >= self._quorum.read and (fenced is None or len(fenced & reading.answers.keys()) >= needed)
         ]
         own = self._store.apply([Addressed(reading.secret, Query(shares=True, sealed=True, lineage=True)) for reading in heard])
-        wanted = [
-            (reading, header)
-            for reading, snapshot in zip(heard, own, strict=True)
-            if isinstance(snapshot, Snapshot)
-            for header in chosen(reading)
-            if header.tag not in whole(snapshot)
-        ]
-        asked = [send for reading, header in wanted for send in shards_wanted(reading, header)]
+        here = [(reading, whole(snapshot)) for reading, snapshot in zip(heard, own, strict=True) if isinstance(snapshot, Snapshot)]
+        lacking = [(reading, [header for header in chosen(reading) if header.tag not in tags]) for reading, tags in here]
+        wanted = [(reading, header) for reading, headers in lacking for header in headers]
+        asked = [send for reading, headers in lacking for send in shards_wanted(reading, *headers)]
         answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
         for send, reply in coordinator.send(asked, SILENCE_SECONDS):
             if isinstance(reply, Snapshot) and isinstance(send.message, Query):

@@ -38,7 +38,10 @@ class Row(NamedTuple):
 def load(database: peewee.SqliteDatabase, secret: SecretId, reach: Reach, floor: Ballot) -> tuple[Row | None, Register]:
     """The register as far as ``reach`` needs it: the newest known-chosen record and all above, and what was asked for beside."""
     execute: Execute = database.execute_sql
-    found = execute(_EVERYTHING if reach.everything else _FROM_SETTLED, (secret.namespace, secret.name)).fetchall()
+    statement = _EVERYTHING if reach.everything else _FROM_SETTLED
+    if not reach.shards:
+        statement = statement.replace("share, sealed", "NULL, NULL")
+    found = execute(statement, (secret.namespace, secret.name)).fetchall()
     if not found:
         return None, Register(promised=floor)
     number, settled, promised, erased = found[0][:4]

@@ -71,6 +71,7 @@ class Store:
         self._waiting: deque[_Turn] = deque()
         self._leases = Leases()
         self._must_scrub = True
+        self._refusing = False
         self.id = self._meta("store_id") or b""
         if not self.id or self._meta("node") != node.encode():
             raise StoreError(f"{database.database}: not the store of {node}; put that back, or move this away to recover from the peers")
@@ -104,6 +105,11 @@ class Store:
     def serving(self) -> bool:
         """Whether this node votes and answers; false while it recovers from a lost disk."""
         return self._serving
+
+    @property
+    def refusing(self) -> bool:
+        """Whether the disk refused the last transaction. What this node coordinates could not keep its own share then."""
+        return self._refusing
 
     def serve_from(self, counter: int) -> None:
         """Recovery is over: from now on serve, and promise nothing at or below ballot counter ``counter`` (PROTO-12)."""
@@ -210,10 +216,12 @@ class Store:
             self._database.execute_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with self._database.atomic("IMMEDIATE"):
                 replies = [self._apply(addressed, leases) for addressed in messages]
-        except Exception:  # a full disk, a corrupt row, a number that SQLite cannot hold
+        except Exception as error:  # a full disk, a corrupt row, a number that SQLite cannot hold
             logger.exception("a transaction failed; nothing of it was kept")
+            self._refusing = isinstance(error, peewee.DatabaseError)
             self._revision, self._counter, self._floor = revision, counter, floor
             return False
+        self._refusing = self._refusing and not durable  # a lease that ends is no proof that the disk takes anything
         self._leases.take_over(leases, self._now_ms())
         if self._must_scrub or any(isinstance(addressed.message, Erase) for addressed in messages):
             self._must_scrub = not self._scrub_log()

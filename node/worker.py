@@ -4,12 +4,16 @@ gunicorn's own thread worker hands a connection back to its poller after each re
 itself. Inner connections are few and trusted, so a thread can wait for the next request on the spot. A connection that is over is
 ended by its thread as well: gunicorn's main thread would wait up to two seconds for a caller to close its side, and take no other one
 meanwhile.
+
+When it has to stop, every connection that rests is closed after a short while; gunicorn would wait for the lingering threads first, then
+twice as long for what they hand back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import socket
 import ssl
@@ -21,6 +25,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from node.tls import CallerSocket
 
 LINGER_SECONDS = 2.0
+STOP_LINGER_SECONDS = 0.5
+"""How long a connection that rests is kept when the worker stops: its next request may be on its way, and is answered as the last one."""
 REQUEST_SECONDS = 10.0
 """How long a peer or gateway may take to send a whole request."""
 CONNECTION_SECONDS = 900.0
@@ -34,16 +40,36 @@ logger = logging.getLogger(__name__)
 class Worker(ThreadWorker):
     """gunicorn's thread worker with lingering threads."""
 
+    def init_process(self) -> None:
+        """As gunicorn's, which returns when the worker has stopped. A bell tells the lingering threads that it will."""
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        super().init_process()
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """On SIGTERM, in the main thread: take no new connection, and let go of those that rest."""
+        super().handle_exit(sig, frame)
+        os.eventfd_write(self._bell, 1)
+        for conn in self.keepalived_conns:
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER_SECONDS)
+
     def handle(self, conn: TConn) -> Any:
         """Serve a connection's request, and those that follow within the linger time."""
         conn.data_ready = True  # a caller who says nothing at all is late for its handshake
         keep = self._serve(conn)
-        while keep is True and self.alive and _readable(conn.sock):
+        while keep is True and self._goes_on(conn.sock):
             keep = self._serve(conn)
+        if keep is True and not self.alive:
+            keep = False
         if keep is False:
             with contextlib.suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
         return keep
+
+    def _goes_on(self, sock: Any) -> bool:
+        """Whether another request begins within the linger time, which is shorter once the worker stops."""
+        if self.alive and _readable(sock, self._bell, LINGER_SECONDS):
+            return True
+        return not self.alive and _readable(sock, None, STOP_LINGER_SECONDS)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """As gunicorn's; the last answer on a connection that is too old says so."""
@@ -65,10 +91,12 @@ class Worker(ThreadWorker):
         return keep
 
 
-def _readable(sock: Any) -> bool:
-    """Whether the next request begins within the linger time. Bytes that TLS has read ahead count too."""
+def _readable(sock: Any, bell: int | None, seconds: float) -> bool:
+    """Whether the next request begins within ``seconds`` and before the bell is rung. Bytes that TLS has read ahead count too."""
     if isinstance(sock, ssl.SSLSocket) and sock.pending():
         return True
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return bool(poll.poll(LINGER_SECONDS * 1000))
+    if bell is not None:
+        poll.register(bell, select.POLLIN)
+    return any(number == sock.fileno() for number, _ in poll.poll(seconds * 1000))

@@ -61,7 +61,7 @@ class FakeCluster(Cluster):
 
     def perform(self, operation: Operation) -> Result | None:
         if isinstance(operation, Status):
-            return NodeStatus("node-1", True, ())
+            return NodeStatus("node-1", 5, 3, 3)
         write = isinstance(operation, Write)
         if len(self.up) < 3:
             return Failed("voting_failed" if write else "unavailable")

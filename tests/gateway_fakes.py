@@ -56,7 +56,7 @@ class FakeVault:
     def __init__(self) -> None:
         self.batches: list[tuple[Operation, ...]] = []
         self.failures: list[Failed] = []
-        self.status = NodeStatus("node-1", True, ("node-2", "node-3", "node-4", "node-5"))
+        self.status = NodeStatus("node-1", 5, 3, 3)
         self._lock = threading.Lock()
         self._secrets: dict[SecretId, list[tuple[int, int, NewValue]]] = {}
         self._retries: dict[bytes, tuple[bytes, Result]] = {}

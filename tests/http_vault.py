@@ -170,7 +170,7 @@ class HttpVault:
                     return self._failure(answer) or Versions(tuple(map(_version, answer.body["versions"])))
                 case Status():
                     answer = self._api.status()
-                    return self._failure(answer) or NodeStatus("gateway", bool(answer.body["reads"]), ())
+                    return self._failure(answer) or NodeStatus("gateway", int(answer.body["reads"]), 1, 1)
         except requests.ConnectionError:
             return None
 

@@ -218,9 +218,7 @@ class Process:
         self.store = cluster.open_store(settings)
         self.repairer = Repairer(settings, self.store, clock)
         peers = LocalPeers(cluster, self)
-        self.coordinator = Coordinator(
-            settings, self.store, peers, self.repairer.notice, clock=clock, randomness=cluster.randomness
-        )
+        self.coordinator = Coordinator(settings, self.store, peers, self.repairer.notice, clock=clock, randomness=cluster.randomness)
 
     def live_on(self) -> None:
         """Raises Died when this process's hour has come."""

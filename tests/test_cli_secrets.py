@@ -192,6 +192,8 @@ def test_list_follows_every_page(run: Kofn, gateway: FakeGateway) -> None:
     gateway.secrets |= {name: [] for name in [*names, "other"]}
     assert run("list", "app/").stdout.splitlines() == names
     assert len(gateway.requests) == 3
+    assert json.loads(run("list", "--json", "app/").stdout) == {"names": names}
+    assert json.loads(run("list", "nothing/", "--json").stdout) == {"names": []}
 
 
 def test_a_deleted_secret_is_gone(run: Kofn) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import pytest
 from local_cluster import LocalCluster
 
-from model.message import Addressed, Query, Snapshot, Write
+from model.message import Addressed, Query, Reply, Snapshot, Write
 from model.operation import (
     Create,
     Delete,
@@ -267,3 +268,35 @@ def test_a_history_of_many_versions_reads_from_any_node(cluster: LocalCluster) -
         read = cluster.perform_at(node, Read(SECRET, version=7))
         assert isinstance(read, Found)
         assert read.value == b"5"
+
+
+class ListeningStore(Store):
+    """Remembers the queries that it answered."""
+
+    queries: ClassVar[list[Query]] = []
+
+    def apply(self, messages: Sequence[Addressed]) -> list[Reply]:
+        self.queries.extend(each.message for each in messages if isinstance(each.message, Query))
+        return super().apply(messages)
+
+
+class ListeningCluster(LocalCluster):
+    """Of listening nodes."""
+
+    def open_store(self, settings: Settings) -> Store:
+        return ListeningStore.open(settings.database, settings.id, self.network.clock)
+
+
+def test_a_batch_that_reads_many_versions_of_one_secret_has_its_history_read_once() -> None:  # PROTO-15
+    cluster = ListeningCluster()
+    try:
+        for number in range(1, 21):
+            value = new(value=str(number).encode())
+            assert kinds(batch(cluster, Create((value,), 1) if number == 1 else Update(value, number))) == ["Written"]
+        ListeningStore.queries.clear()
+        found = batch(cluster, *(Read(SECRET, version=number) for number in range(1, 22)), Read(SECRET), Read(SECRET, at=1))
+        assert sum(query.lineage for query in ListeningStore.queries) == 3
+    finally:
+        cluster.close()
+    assert [result.value for result in found if isinstance(result, Found)] == [str(number).encode() for number in [*range(1, 21), 20, 1]]
+    assert kinds(found)[20] == "version_not_found"

@@ -85,7 +85,7 @@ def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_wa
     gate.open()
     assert first.get(timeout=10) == echo([read("first")])
     assert [future.get(timeout=10) for future in later] == [echo([read(f"later-{i}")]) for i in range(3)]
-    assert waited >= HELD_UP_SECONDS
+    assert waited >= 0.9 * HELD_UP_SECONDS, "timers count in the event loop's own time"
     assert sum(len(crew) for crew in gate.crews) == 4
 
 

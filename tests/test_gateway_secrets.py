@@ -453,10 +453,10 @@ def test_a_caller_of_several_namespaces_must_choose_one_of_them(client: FlaskCli
 @pytest.mark.parametrize(
     ("status", "reads", "writes", "degraded"),
     [
-        (NodeStatus("node-1", True, ("node-2", "node-3", "node-4", "node-5")), True, True, False),
-        (NodeStatus("node-1", True, ("node-2", "node-3")), True, True, True),
-        (NodeStatus("node-1", True, ("node-2",)), False, False, True),
-        (NodeStatus("node-1", False, ("node-2", "node-3", "node-4", "node-5")), False, False, True),
+        (NodeStatus("node-1", 5, 3, 3), True, True, False),
+        (NodeStatus("node-1", 3, 3, 3), True, True, True),
+        (NodeStatus("node-1", 4, 3, 5), True, False, True),
+        (NodeStatus("node-1", 2, 3, 3), False, False, True),
         (Failed("unavailable"), False, False, True),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from scenes import Bench, Reaches, ballot, cut_of, header_of, held, retry
 
 from model import group as groups
@@ -173,3 +174,77 @@ def test_members_that_meet_another_group_share_its_resolution() -> None:
     after = done(bench, *groups.step(waiting, Resolved("other", False)))
     assert isinstance(after.outcome, Written)
     assert code(groups.step(waiting, Resolved("other", True))[0]) == ("secret_exists", ("a", "b"))
+
+
+def test_the_worst_failure_stands_for_the_group_and_only_its_names_are_told() -> None:  # SEM-17
+    bench = Bench()
+    bench.run(*bench.propose(Intent("create", 100, b"x"), secret=A))
+    for node in ("n2", "n3"):
+        bench.apply(node, bench.propose(Intent("update"), "n3", B)[1][0].message, B)
+    machine = done(bench, *bench.group("a", "b", "c"))
+    assert machine.outcome == Failed("write_conflict", names=("b",), retry_ms=RETRY_MS)
+    assert bench.register("n1", SecretId("default", "c")).records == ()
+
+
+def test_a_member_whose_ballot_was_too_low_votes_again_and_the_group_goes_on() -> None:  # PROTO-11
+    bench = Bench()
+    for node in ("n2", "n3"):
+        bench.registers[node, A] = Register(ballot(50))
+    machine = done(bench, *bench.group("a", "b"))
+    assert isinstance(machine.outcome, Written)
+    assert decision_at(bench) is Kind.COMMIT
+
+
+def test_only_another_writes_abort_is_told_as_one() -> None:
+    bench = Bench()
+    unknown = done(bench, *bench.group("a", "b"), lost_writes(DECISION)).outcome
+    assert isinstance(unknown, Failed)
+    assert unknown.detail == ""
+
+
+def test_a_group_that_a_failed_member_met_need_not_be_looked_up_any_more() -> None:  # PROTO-14
+    bench = Bench()
+    provisional = cut_of(header_of(1, group="other"))
+    for node in bench.names:
+        bench.registers[node, A] = Register(ballot(1), ZERO, (held(provisional, node),))
+    machine, sends = bench.group("a", "b")
+    for send in sends:
+        if send.secret == A:
+            machine, _ = groups.step(machine, Heard(send, bench.apply(send.node, send.message, send.secret)))
+    assert machine.needs == {"other"}
+    machine, _ = groups.step(machine, Resolved("other", None))
+    assert machine.outcome is None, "b is not judged yet"
+    assert machine.needs == frozenset()
+
+
+def decision_first(machine: Group, sends: list[Send]) -> tuple[Group, list[Send]]:
+    """The votes on the decision are heard before those on the names."""
+    return machine, sorted(sends, key=lambda send: send.secret != DECISION)
+
+
+def test_a_group_that_wrote_nothing_decides_nothing_and_lets_go_of_everything() -> None:
+    bench = Bench()
+    bench.run(*bench.propose(Intent("create", 100, b"x"), secret=A))
+    machine = done(bench, *decision_first(*bench.group("b", "a")))
+    assert code(machine) == ("secret_exists", ("a",))
+    assert decision_at(bench) is None
+    assert [member.phase for member in (*machine.members, machine.decision)] == [Phase.DONE] * 3
+    assert [bench.register(node, secret).lease for node in bench.names for secret in (A, B, DECISION)] == [None] * 9
+
+
+def test_a_group_none_of_whose_names_reached_its_quorum_is_undone_too() -> None:
+    bench = Bench()
+    machine = done(bench, *bench.group("a", "b"), lost_writes(A, B))
+    assert code(machine) == ("writing_failed", ("a", "b"))
+    assert decision_at(bench) is Kind.ABORT
+
+
+def test_a_retry_whose_first_attempt_is_in_doubt_decides_nothing() -> None:  # SEM-21
+    bench = Bench()
+    attempt = cut_of(header_of(1, retry=retry("key")))
+    for node, at in (("n1", 1), ("n2", 2)):
+        unsettled = replace(held(attempt, node, at=at), share=None, sealed=None)
+        bench.registers[node, A] = Register(ballot(2), ZERO, (unsettled,))
+    machine = done(bench, *decision_first(*bench.group("a", "b", retry=retry("key"))))
+    assert code(machine) == ("writing_failed", ("a",))
+    assert decision_at(bench) is None

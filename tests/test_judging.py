@@ -235,3 +235,36 @@ def test_with_k_below_a_majority_a_read_quorum_alone_cannot_count_a_write() -> N
 def test_a_secrets_material_is_in_no_representation() -> None:
     assert ENTROPY.key.hex() not in repr((ENTROPY, CREATE, view(CREATE, "n1")))
     assert repr(CREATE.shares["n1"]) not in repr((CREATE, view(CREATE, "n1"), snapshot(view(CREATE, "n1"))))
+
+
+def test_a_mark_counts_although_others_hold_the_record_without_one() -> None:  # PROTO-9
+    judged = evidence(n1=snapshot(view(CREATE, "n1", chosen=True)), n2=snapshot(view(CREATE, "n2", at=5)))
+    assert judged.standing(ballot(1)) is Standing.CHOSEN
+
+
+def test_an_acceptance_under_another_ballot_takes_nothing_from_w_under_one() -> None:  # PROTO-9
+    record = cut_of(header_of(1, nodes=FIVE))
+    answers = {node: snapshot(view(record, node, at=5)) for node in FIVE[:3]} | {"n4": snapshot(view(record, "n4", at=2))}
+    assert evidence(Quorum(5, 3), **answers).standing(ballot(1)) is Standing.CHOSEN
+
+
+def test_w_acceptances_are_counted_though_nobody_shows_the_header() -> None:  # PROTO-9
+    bare = {node: snapshot(msgspec.structs.replace(view(CREATE, node), header=None)) for node in ("n1", "n2")}
+    assert evidence(**bare).standing(ballot(1)) is Standing.CHOSEN
+
+
+def test_the_next_sequence_lies_above_everything_seen_even_where_the_head_is_not_shown() -> None:  # PROTO-11
+    unseen = snapshot(msgspec.structs.replace(view(UPDATE, "n1", chosen=True), header=None))
+    judgement = evidence(n1=unseen, n2=snapshot(view(CREATE, "n2"))).judge()
+    assert (judgement.head, judgement.next_sequence) == (None, 2)
+
+
+def test_a_node_that_holds_a_newer_record_unmarked_may_yet_accept_one_below_it() -> None:  # PROTO-9, SEM-15
+    head = cut_of(header_of(3, CREATE.header, UPDATE.header))
+    answers = {"n1": snapshot(view(UPDATE, "n1"), view(head, "n1", chosen=True)), "n2": snapshot(view(head, "n2")), "n3": snapshot()}
+    assert evidence(**{**answers, "n3": snapshot(view(head, "n3"))}).standing(UPDATE.header.tag) is Standing.DOUBT
+    assert evidence(**answers).standing(UPDATE.header.tag) is Standing.DOUBT
+    answers["n2"] = snapshot(view(head, "n2", chosen=True))
+    assert evidence(**answers).standing(UPDATE.header.tag) is Standing.DOUBT
+    answers["n3"] = snapshot(view(head, "n3", chosen=True))
+    assert evidence(**answers).standing(UPDATE.header.tag) is Standing.VOID

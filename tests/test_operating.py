@@ -46,7 +46,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 def whole(machines: Machines) -> bool:
-    """Whether every node is reached. The command exits with 6 where nobody is, as a node sees it that has only just begun."""
+    """Whether every node serves. The command exits with 6 while too few do."""
     return json.loads(machines.sh("client", "kofn status --json || [ $? = 6 ]")) == {"reads": True, "writes": True, "degraded": False}
 
 

@@ -31,7 +31,7 @@ from model.message import (
 )
 from model.operation import SecretId
 from model.participant import Reach, reach
-from model.record import ZERO, Cut, Held, Kind, Lease, Register
+from model.record import ZERO, Buried, Cut, Held, Kind, Lease, Register
 
 CREATE = cut_of(header_of(1))
 UPDATE = cut_of(header_of(2, CREATE.header))
@@ -281,3 +281,34 @@ def test_loading_more_than_a_message_reaches_never_changes_a_reply() -> None:
 
     for seed in range(150):
         workload.Run(seed, workload.eventful(seed), Doubled).go()
+
+
+def test_a_late_erase_of_an_older_tombstone_changes_nothing() -> None:  # PROTO-8
+    older = cut_of(header_of(3, UPDATE.header, kind=Kind.TOMBSTONE))
+    newer = cut_of(header_of(5, AGAIN.header, kind=Kind.TOMBSTONE))
+    register, _ = step(holding(held(AGAIN, chosen=True), held(newer), promised=5), Erase(newer.header))
+    assert (register.erased, counters(register)) == (ballot(5), [5])
+    assert step(register, Erase(older.header)) == (register, Erased(ballot(3)))
+
+
+def test_a_vote_shows_the_tombstone_that_buried_its_retry_digest() -> None:  # SEM-22
+    buried = Buried(retry("mine"), False, 1, 1001)
+    tombstone = cut_of(msgspec.structs.replace(TOMBSTONE.header, buried=(buried,)))
+    register = holding(held(tombstone, chosen=True), held(AGAIN, chosen=True), erased=ballot(3))
+    assert shown(step(register, Vote(ballot(9), 10, retry("mine").key))[1]) == [(3, False, False), (4, False, False)]
+    assert shown(step(register, Vote(ballot(9), 10, retry("other").key))[1]) == [(4, False, False)]
+
+
+def test_a_tombstone_is_sound_without_a_share() -> None:  # STORE-8
+    seat = participant.Seat(SECRET, "n1")
+    assert participant.is_sound(seat, held(TOMBSTONE))
+    assert participant.is_sound(seat, held(CREATE))
+    assert not participant.is_sound(seat, msgspec.structs.replace(held(CREATE), share=None))
+
+
+def test_a_message_about_one_record_reaches_that_record() -> None:
+    assert reach(write_of(UPDATE)) == Reach(tag=CREATE.header.tag)
+    assert reach(write_of(AGAIN)) == Reach(everything=True, tag=TOMBSTONE.header.tag)
+    assert reach(Repair(UPDATE.header, None, None)) == Reach(tag=UPDATE.header.tag)
+    assert reach(Confirm(UPDATE.header.tag)) == Reach(tag=UPDATE.header.tag)
+    assert not reach(Release(ballot(1))).everything

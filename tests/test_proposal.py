@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from scenes import SECRET, Bench, Reaches, ballot, cut_of, header_of, held, retry, to, without
 
 from model import proposal as proposals
@@ -412,3 +413,146 @@ def test_a_node_that_is_unfit_counts_as_gone() -> None:
 
 def test_an_intent_never_shows_its_value() -> None:
     assert "hunter2" not in repr(Intent("update", 1, b"hunter2"))
+
+
+def test_what_one_vote_found_void_is_not_told_under_the_ballot_of_a_later_one() -> None:  # PROTO-6
+    nodes = ("n1", "n2", "n3", "n4")
+    one = cut_of(header_of(1, nodes=nodes))
+    two = cut_of(header_of(2, one.header, nodes=nodes))
+    three = cut_of(header_of(3, one.header, two.header, nodes=nodes))
+    bench = Bench(Quorum(4, 2))
+    for node, records in (("n1", (two, three)), ("n2", (three,)), ("n3", ())):
+        kept = (held(one, node, chosen=True), *(held(each, node) for each in records))
+        bench.registers[node, SECRET] = Register(ballot(3), ZERO, kept)
+    machine, sends = bench.propose(Intent("update", 400, b"four"))
+    while machine.phase is not Phase.SETTLING:
+        send = sends.pop()
+        machine, more = proposals.step(machine, Heard(send, bench.apply(send.node, send.message) if send.node != "n4" else None))
+        sends = more or sends
+    assert machine.judgement is not None
+    assert machine.judgement.void == (two.header.tag,)
+    while machine.phase is Phase.SETTLING:
+        send = sends.pop(0)
+        machine, _ = proposals.step(machine, Heard(send, bench.apply(send.node, send.message)))
+    machine, sends = proposals.step(machine, TimeUp())
+    assert {type(send.message) for send in sends} == {Release}
+
+
+def heard(machine: Proposal, bench: Bench, *sends: Send) -> tuple[Proposal, list[Send]]:
+    """These messages arrive and are answered; what follows from them is sent nowhere yet."""
+    following: list[Send] = []
+    for send in sends:
+        machine, more = proposals.step(machine, Heard(send, bench.apply(send.node, send.message, send.secret)))
+        following += more
+    return machine, following
+
+
+def test_a_won_vote_on_what_is_certain_waits_for_nobody() -> None:
+    bench = Bench()
+    machine, votes = bench.propose(Intent("create", 100, b"x"))
+    machine, writes = heard(machine, bench, *votes[:2])
+    assert machine.phase is Phase.WRITING
+    assert [send.node for send in writes] == ["n1", "n2", "n3"]
+
+
+def test_a_proposal_votes_as_often_as_its_rounds_and_no_oftener() -> None:
+    machine, votes = Bench().propose(Intent("create", 100, b"x"))
+    for round_ in range(proposals.MAX_ROUNDS):
+        assert (machine.outcome, machine.rounds, len(votes)) == (None, round_ + 1, 3)
+        machine, votes = proposals.step(machine, Heard(votes[0], Refused(ballot(10 * round_ + 20))))
+    assert code(machine.outcome) == "write_conflict"
+
+
+def test_only_a_delete_asks_for_everything_that_is_held() -> None:  # SEM-22
+    for verb, gathers in (("create", False), ("update", False), ("delete", True), ("settle", False), ("decide", False)):
+        _, votes = Bench().propose(Intent(verb))
+        assert [send.message.gather for send in votes if isinstance(send.message, Vote)] == [gathers] * 3
+
+
+def test_a_late_refusal_of_an_earlier_round_is_no_contention() -> None:
+    machine, votes = Bench().propose(Intent("create", 100, b"x"))
+    machine, _ = proposals.step(machine, Heard(votes[0], Refused(ballot(20))))
+    assert machine.rounds == 2
+    machine, _ = proposals.step(machine, Heard(votes[1], Locked(10)))
+    assert machine.contended == frozenset()
+    assert code(proposals.step(machine, TimeUp())[0].outcome) == "voting_failed"
+
+
+def test_a_vote_that_was_given_up_and_comes_after_all_is_counted() -> None:
+    bench = Bench()
+    machine, votes = bench.propose(Intent("create", 100, b"x"))
+    machine, _ = proposals.step(machine, Heard(votes[1], None))
+    machine, _ = heard(machine, bench, votes[1])
+    assert (set(machine.answers), machine.gone) == ({"n2"}, frozenset())
+
+
+def test_of_the_replies_to_writes_only_those_to_this_round_count_and_an_acceptance_stands() -> None:
+    bench = Bench()
+    machine, votes = bench.propose(Intent("create", 100, b"x"))
+    machine, writes = heard(machine, bench, *votes[:2])
+    first = writes[0].message
+    assert isinstance(first, Write)
+    other = Send("n2", SECRET, Write(ballot(99), first.header, None, None))
+    for reply in (Accepted(ballot(99), first.header.tag), Refused(ballot(100)), None):
+        after, _ = proposals.step(machine, Heard(other, reply))
+        assert (after.phase, after.acks, after.gone) == (Phase.WRITING, frozenset(), frozenset())
+    machine, _ = heard(machine, bench, writes[0])
+    after, _ = proposals.step(machine, Heard(writes[0], None))
+    assert (after.acks, after.gone) == ({"n1"}, frozenset())
+    machine, _ = proposals.step(machine, Heard(writes[1], None))
+    machine, _ = heard(machine, bench, writes[1])
+    assert isinstance(machine.outcome, Written)
+
+
+def test_while_a_groups_decision_is_awaited_late_votes_are_kept_and_judge_nothing() -> None:  # PROTO-14
+    bench = Bench()
+    provisional = cut_of(header_of(1, group="g"))
+    for node in bench.names:
+        bench.registers[node, SECRET] = Register(ballot(1), ZERO, (held(provisional, node, chosen=node == "n3"),))
+    machine, votes = bench.propose(Intent("update", 100, b"x"))
+    machine, _ = heard(machine, bench, *votes[:2])
+    machine, _ = proposals.step(machine, PatienceOver())
+    assert machine.needs == {"g"}
+    machine, sends = heard(machine, bench, votes[2])
+    assert (machine.needs, set(machine.answers), sends) == ({"g"}, {"n1", "n2", "n3"}, [])
+
+
+def test_a_delete_writes_the_digests_of_what_it_buries_into_its_tombstone() -> None:  # SEM-22
+    bench = Bench()
+    done(bench, Intent("create", 100, b"one", retry=retry("key")))
+    done(bench, Intent("delete", 200))
+    tombstone = bench.register("n1").records[-1].header
+    assert [entry.retry for entry in tombstone.buried] == [retry("key")]
+    done(bench, Intent("create", 300, b"two"))
+    assert bench.register("n1").records[-1].header.buried == ()
+
+
+def test_a_version_keeps_the_encoding_of_its_value() -> None:  # SEM-11
+    bench = Bench()
+    done(bench, Intent("create", 100, b"\xff", encoding="base64"))
+    assert bench.register("n1").records[-1].header.encoding == "base64"
+
+
+def test_a_version_on_a_doubt_is_later_than_the_doubt_and_what_lies_below_it() -> None:  # SEM-13
+    bench = Bench()
+    one, two = cut_of(header_of(1)), cut_of(header_of(2, cut_of(header_of(1)).header))
+    for node, at in (("n1", 2), ("n2", 3)):
+        unsettled = replace(held(two, node, at=at), share=None, sealed=None)
+        bench.registers[node, SECRET] = Register(ballot(3), ZERO, (held(one, node, chosen=True), unsettled))
+    machine = done(bench, Intent("update", 0, b"three"))
+    assert machine.outcome == Written((Version(3, 1003),))
+
+
+def test_who_missed_the_tombstone_may_still_erase_and_an_erasure_stands() -> None:  # PROTO-8
+    bench = created()
+    machine, votes = bench.propose(Intent("delete", 200))
+    machine, writes = heard(machine, bench, *votes[:2])
+    machine, _ = proposals.step(machine, Heard(writes[2], None))
+    machine, erases = heard(machine, bench, *writes[:2])
+    assert machine.phase is Phase.ERASING
+    machine, _ = heard(machine, bench, erases[0])
+    machine, _ = proposals.step(machine, Heard(erases[0], None))
+    machine, _ = proposals.step(machine, Heard(erases[1], None))
+    assert (machine.acks, machine.gone) == ({"n1"}, {"n2"})
+    machine, _ = heard(machine, bench, erases[2])
+    assert machine.outcome == Deleted()

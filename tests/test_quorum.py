@@ -94,3 +94,8 @@ def test_a_tally_agrees_with_trying_every_way_the_open_answers_can_turn_out(yes:
     outcomes = {yes + more >= need for more in range(open_ + 1)}
     expected = "pending" if len(outcomes) == 2 else "won" if True in outcomes else "lost"
     assert tally(yes, open_, need) == expected
+
+
+def test_a_share_index_is_one_byte_so_256_shares_are_too_many() -> None:
+    with pytest.raises(ValueError, match="255"):
+        Quorum(256, 2)

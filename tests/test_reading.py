@@ -322,3 +322,18 @@ def test_a_share_is_sought_first_where_the_record_was_seen_and_given_up_when_nob
 def test_replies_to_messages_it_does_not_wait_for_change_nothing(message: Confirm | Repair) -> None:
     machine, _ = Bench().read()
     assert readings.step(machine, Heard(Send("n1", SECRET, message), None)) == (machine, [])
+
+
+def test_a_top_in_doubt_is_written_again_under_the_highest_ballot_that_anybody_holds_it_under() -> None:  # PROTO-16
+    bench = Bench()
+    record = cut_of(header_of(1))
+    for node, at in (("n1", 2), ("n2", 5)):
+        bench.registers[node, SECRET] = Register(ballot(5), records=(held(record, node, at=at),))
+    rewritten: list[Send] = []
+
+    def watched(send: Send) -> bool:
+        rewritten.extend([send] if isinstance(send.message, Write) else [])
+        return True
+
+    assert isinstance(read(bench, reaches=watched).outcome, Found)
+    assert [send.message.ballot for send in rewritten if isinstance(send.message, Write)] == [ballot(5)] * 3

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import msgspec
-from scenes import SECRET, Bench, ballot, cut_of, header_of, held, to, without
+from scenes import QUORUM, SECRET, Bench, ballot, cut_of, header_of, held, snapshot, to, view, without
 
 from model.machine import Send
-from model.message import Confirm, Erase, Repair, Write
+from model.message import Confirm, Erase, Repair, Snapshot, Write
 from model.proposal import Intent
 from model.quorum import Quorum
 from model.reading import Reading, Wanted
-from model.record import Register, group_register
+from model.record import ZERO, Cut, Kind, Register, group_register
 from model.repairing import repairs
 
 
@@ -115,3 +117,65 @@ def test_without_a_whole_sealed_value_nothing_is_repaired() -> None:  # PROTO-17
         unsealed = msgspec.structs.replace(held(record, node, chosen=True), sealed=b"rubbish")
         bench.registers[node, SECRET] = Register(ballot(1), records=(unsealed,))
     assert surveyed(bench) == []
+
+
+def test_a_corrupt_sealed_value_counts_as_a_missing_shard() -> None:  # STORE-8
+    bench = kept(Quorum(3, 2), "n1", "n2", "n3")
+    register = bench.register("n1")
+    broken = msgspec.structs.replace(register.records[0], sealed=b"?")
+    bench.registers["n1", SECRET] = msgspec.structs.replace(register, records=(broken,))
+    deliver(bench, surveyed(bench))
+    assert bench.register("n1") == register
+
+
+def test_two_repairs_that_race_with_an_update_and_a_delete_change_nothing_in_any_order() -> None:  # PROTO-7, PROTO-8, SEM-26
+    """A node that missed the first version takes the messages about it, its update and its delete in every order there is."""
+    first = cut_of(header_of(1))
+    second = cut_of(header_of(2, first.header))
+    grave = header_of(3, second.header, kind=Kind.TOMBSTONE)
+    repair = Repair(first.header, first.shares["n3"], first.sealed)
+    update = Write(second.header.tag, second.header, second.shares["n3"], second.sealed)
+    told = [repair, repair, update, Confirm(second.header.tag), Write(grave.tag, grave, None, None), Erase(grave)]
+    for order in permutations(range(len(told))):
+        bench = Bench()
+        for place in order:
+            before = bench.register("n3")
+            bench.apply("n3", told[place])
+            if isinstance(told[place], Repair):
+                assert bench.register("n3").promised == before.promised
+                assert all(each.ballot == ZERO for each in bench.register("n3").records if each.header.tag == first.header.tag)
+        assert [each.header for each in bench.register("n3").records] == [grave], order
+
+
+def seen(*records: Cut, node: str = "n1", chosen: bool = True) -> Snapshot:
+    return snapshot(*(view(each, node, chosen=chosen) for each in records))
+
+
+def after(*, quorum: Quorum = QUORUM, **answers: Snapshot) -> list[Send]:
+    return repairs(Reading("n1", SECRET, Wanted(survey=True), quorum, tuple(answers), answers=answers), 1)
+
+
+def test_a_tombstone_is_carried_out_when_a_read_quorum_has_answered_and_not_before() -> None:  # PROTO-17
+    grave = cut_of(header_of(2, header_of(1), kind=Kind.TOMBSTONE))
+    assert after(n1=seen(grave)) == []
+    assert after(n1=seen(grave), n2=seen(grave)) == [Send(node, SECRET, Erase(grave.header)) for node in ("n1", "n2")]
+
+
+def test_below_a_doubt_nothing_is_repaired() -> None:  # PROTO-7
+    one = cut_of(header_of(1))
+    two = cut_of(header_of(2, one.header))
+    doubted = [snapshot(view(one, node, chosen=True), view(two, node, at=at)) for node, at in (("n1", 2), ("n2", 7))]
+    assert after(n1=doubted[0], n2=doubted[1], n3=snapshot()) == []
+    assert [type(send.message) for send in after(n1=seen(one), n2=seen(one, node="n2"), n3=snapshot())] == [Repair]
+
+
+def test_a_node_outside_the_placement_is_given_nothing() -> None:  # PROTO-18
+    one = cut_of(header_of(1))
+    sends = after(quorum=Quorum(4, 2), n1=seen(one), n2=seen(one, node="n2"), n3=snapshot(), n9=snapshot())
+    assert [send.node for send in sends] == ["n3"]
+
+
+def test_where_no_answer_has_the_sealed_value_nothing_is_repaired() -> None:  # PROTO-7
+    one = cut_of(header_of(1))
+    answers = {node: snapshot(view(one, node, chosen=True, sealed=False)) for node in ("n1", "n2")}
+    assert after(**answers, n3=snapshot()) == []

@@ -99,3 +99,21 @@ def test_a_tombstone_buries_its_doubts_and_nothing_dead() -> None:  # SEM-22
 
 def _with(tombstone: Header, entries: tuple[Buried, ...]) -> Cut:
     return cut_of(replace(tombstone, buried=entries))
+
+
+def test_a_tombstone_buries_only_what_was_chosen_and_lies_below_it() -> None:  # SEM-22
+    first = cut_of(header_of(1, retry=retry("first")))
+    dead = cut_of(header_of(2, first.header, retry=retry("dead")))
+    base = cut_of(header_of(3, first.header, retry=retry("base")))
+    tombstone = header_of(4, base.header, kind=Kind.TOMBSTONE)
+    above = cut_of(header_of(5, tombstone, retry=retry("above")))
+    seen = evidence(
+        n1=snapshot(view(first, "n1", chosen=True), view(dead, "n1"), view(base, "n1", chosen=True), view(above, "n1", chosen=True)),
+        n2=snapshot(view(base, "n2", chosen=True)),
+    )
+    assert [entry.retry for entry in to_bury(seen, tombstone, 1004)] == [retry("first"), retry("base")]
+
+
+def test_with_shares_enough_but_no_sealed_value_to_compare_nothing_is_said() -> None:  # SEM-20
+    bare = evidence(**{node: snapshot(view(CREATE, node, chosen=True, sealed=False)) for node in ("n1", "n2")})
+    assert first_outcome(bare, MINE, b"secret") == Failed("voting_failed", names=(SECRET.name,))

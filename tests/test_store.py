@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -41,8 +42,9 @@ from model.message import (
     Write,
 )
 from model.operation import SecretId
-from model.participant import Seat, step
+from model.participant import Seat, reach, step
 from model.record import ZERO, Ballot, Cut, Entropy, Header, Kind, Register, cut
+from node import rows
 from node.config import Settings
 from node.schema import StoreError, connect
 from node.store import Store
@@ -319,6 +321,20 @@ def test_a_version_that_is_missing_or_has_no_share_is_missed(store: Store) -> No
     assert store.missing(change) == [SECRET], "a header without a share is not whole"
     say(store, Repair(first.header, first.shares["node-1"], first.sealed))
     assert store.missing(change) == []
+
+
+def test_what_asks_for_headers_alone_loads_no_share_and_no_sealed_value(store: Store, path: Path) -> None:
+    first = value(1)
+    second = value(2, first.header)
+    say(store, write(first), write(second), Confirm(second.header.tag))
+    database = connect(path)
+    for query, shown in ((Query(lineage=True), 2), (Query(), 1)):
+        _, bare = rows.load(database, SECRET, reach(query), ZERO)
+        _, whole = rows.load(database, SECRET, reach(msgspec.structs.replace(query, shares=True)), ZERO)
+        assert len(bare.records) == len(whole.records) == shown
+        assert all(held.share is None and held.sealed is None for held in bare.records)
+        assert all(held.share is not None and held.sealed is not None for held in whole.records)
+    database.close()
 
 
 def test_what_was_erased_is_in_no_file_once_that_is_acknowledged(store: Store, path: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_read_may_always_be_unavailable_or_get_lost(operation: Operation) -> N
 
 
 def test_a_status_is_not_judged() -> None:
-    assert Vault().expect(Status(), NodeStatus("node-1", True, ())) == Vault()
+    assert Vault().expect(Status(), NodeStatus("node-1", 5, 3, 3)) == Vault()
 
 
 @pytest.mark.parametrize("unknown", [None, UNKNOWN])
