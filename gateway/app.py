@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g
 from flask.globals import request_ctx
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from gateway.access import Access
 from gateway.audit import AuditLog, Trail
@@ -35,10 +35,17 @@ _REQUEST_ID = "kofn.request_id"
 
 
 class _Gateway(Flask):
-    """No view is a coroutine; Flask would look whether it is, for every hook and view of every request."""
+    """Flask without what it does for every request and no route of ours needs: it costs a tenth of a read."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view is a coroutine."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Routes go by path and method alone, never by host."""
+        if request is None:
+            return None
+        return self.url_map.bind(self.name, default_method=request.method, path_info=request.path)
 
 
 class _Dressing:
@@ -107,7 +114,7 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
                 here.trail.end(response.status_code, here.code)
             except AuditUnavailable as error:
                 response = render(error)
-        metrics.observe(here.route, request.method, response.status_code, time.monotonic() - here.begun)
+        metrics.observe(here.route, request_ctx.request.method, response.status_code, time.monotonic() - here.begun)
         return response
 
     return app
