@@ -17,6 +17,7 @@ from functools import partial
 from typing import NamedTuple, NoReturn
 
 ANSWER_SECONDS = 30.0
+_PART_BYTES = 32_768
 
 
 class WrongAnswerError(Exception):
@@ -105,7 +106,8 @@ class Client:
         self.sock.sendall(f"GET {target.greeting} HTTP/1.1\r\nHost: {target.host}\r\n\r\n".encode())
         received = bytearray()
         while _split(received) is None:
-            received += self.sock.recv(65_536) or _closed()
+            received += self.sock.recv(_PART_BYTES) or _closed()
+        self.sock.setblocking(False)
 
     def send(self) -> bool:
         """Send the next request; False where there is none."""
@@ -113,21 +115,22 @@ class Client:
         if request is None:
             return False
         self._check = request.check
-        self.sock.settimeout(ANSWER_SECONDS)
         self._sent_at = time.perf_counter()
-        self.sock.sendall(request.data)
-        self.sock.setblocking(False)
+        sent = self.sock.send(request.data)
+        if sent < len(request.data):
+            self.sock.settimeout(ANSWER_SECONDS)
+            self.sock.sendall(request.data[sent:])
+            self.sock.setblocking(False)
         return True
 
     def receive(self, begun: float) -> Answer | None:
         """Take what has come; what there is to say of the answer once it is complete and right. ``begun``: when the run began."""
+        answer = None
         try:
-            while True:
-                self._received += self.sock.recv(262_144) or _closed()
+            while answer is None:
+                self._received += self.sock.recv(_PART_BYTES) or _closed()
+                answer = _split(self._received)
         except (ssl.SSLWantReadError, BlockingIOError):
-            pass
-        answer = _split(self._received)
-        if answer is None:
             return None
         seconds = time.perf_counter() - self._sent_at
         self._received.clear()

@@ -79,7 +79,8 @@ class Evidence:
                     self.headers[view.tag] = view.header
         self._proven = {tag for tag, holders in self.views.items() if any(view.chosen for view in holders.values())}
         self._proven.update(header.base for header in self.headers.values() if header.base is not None)
-        self._proven.update(tag for tag, header in self.headers.items() if header.group is None and self._is_counted(tag))
+        others = ((tag, header) for tag, header in self.headers.items() if tag not in self._proven)
+        self._proven.update([tag for tag, header in others if header.group is None and self._is_counted(tag)])
 
     def standing(self, tag: Ballot) -> Standing:
         """Judge one record.

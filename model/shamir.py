@@ -80,11 +80,15 @@ def commitment(context: bytes, index: int, share: bytes) -> bytes:
     something else and so fails the comparison. Raises ShamirError for an ``index`` outside 1 to 255.
     """
     _check_index(index)
-    digest = hashlib.sha256()
-    for part in (_COMMITMENT_DOMAIN, context, index.to_bytes(1), share):
-        digest.update(len(part).to_bytes(8))
-        digest.update(part)
-    return digest.digest()
+    parts = (_length(_COMMITMENT_DOMAIN), _COMMITMENT_DOMAIN, _length(context), context, _ONE, index.to_bytes(1), _length(share), share)
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _length(part: bytes) -> bytes:
+    return len(part).to_bytes(8)
+
+
+_ONE = _length(b"1")
 
 
 def _check_index(index: int) -> None:

@@ -37,7 +37,7 @@ from node.tls import MutualContext
 
 logger = logging.getLogger(__name__)
 
-TURN_SECONDS = 1.0
+TURN_SECONDS = 10.0
 """How long the same peers are asked first: what they are asked then rides together, which costs them a request less."""
 _READS = (Query, NamesAfter, ChangesAfter)
 _OPENING = (Vote, Query, NamesAfter, ChangesAfter)

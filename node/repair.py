@@ -28,6 +28,8 @@ from node.store import Store
 logger = logging.getLogger(__name__)
 
 BATCH_SECRETS = 64
+NOTICED_SECRETS = 8
+"""How many secrets that were read or deleted are looked at in one turn: about each, all nodes are asked."""
 PAGE_SECRETS = 512
 SWEPT_SECRETS = 1024
 WAITING_SECRETS = 4096
@@ -101,10 +103,10 @@ class Repairer:
                 self._catch_up(coordinator)
 
     def _due(self) -> list[SecretId]:
-        """The secrets that were noticed long enough ago, at most a batch."""
+        """The secrets that were noticed long enough ago, a few at a time."""
         before = self._clock() - LINGER_SECONDS
         with self._lock:
-            due = [secret for secret, since in self._waiting.items() if since <= before][:BATCH_SECRETS]
+            due = [secret for secret, since in self._waiting.items() if since <= before][:NOTICED_SECRETS]
             for secret in due:
                 del self._waiting[secret]
         return due
