@@ -20,6 +20,7 @@ from gunicorn.http import get_parser
 from gunicorn.sock import ssl_wrap_socket
 
 from gateway.crowd import Crowd
+from gateway.hardening import overwrite
 
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
@@ -54,13 +55,15 @@ class ClientSocket(SSLSocket):
 
     def flush(self) -> None:
         """Send all that is kept. Raises OSError when the client has left, TimeoutError when it does not take it in time."""
-        unsent, self.unsent = memoryview(self.unsent), bytearray()
+        unsent, self.unsent = self.unsent, bytearray()
         self.settimeout(ANSWER_SECONDS)
-        sent = self.send(unsent) if unsent else 0  # nearly always that is all
-        if sent < len(unsent):
-            with gevent.Timeout(ANSWER_SECONDS, TimeoutError):
-                super().sendall(unsent[sent:])
-        self.settimeout(None)
+        try:
+            sent = self.send(unsent) if unsent else 0  # nearly always that is all
+            if sent < len(unsent):
+                with gevent.Timeout(ANSWER_SECONDS, TimeoutError):
+                    super().sendall(memoryview(unsent)[sent:])
+        finally:
+            overwrite(unsent)
 
 
 class Connection:
@@ -113,6 +116,7 @@ class Connection:
         self._crowd.serve(self)
         self.sock.settimeout(REQUEST_SECONDS)  # for what the parser may yet wait for by mistake
         self.parser.unreader.unread(bytes(self.received))
+        overwrite(self.received)
         self.received.clear()
         self._searched, self._whole_bytes = 0, None
 

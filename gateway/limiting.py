@@ -60,7 +60,8 @@ class Limits:
         self._of_source = RateLimitItemPerSecond(settings.source_requests_per_second)
         self._of_principal = RateLimitItemPerSecond(settings.principal_requests_per_second)
         self._of_guesses = RateLimitItemPerMinute(settings.bad_credentials_per_minute)
-        self._windows = FixedWindowRateLimiter(_Counts())
+        self._counts = _Counts()
+        self._windows = FixedWindowRateLimiter(self._counts)
 
     def admit_source(self, address: str) -> None:
         """Count one request from ``address``."""
@@ -85,8 +86,14 @@ class Limits:
             logger.warning("%s is locked out for up to a minute: too many bad credentials", key[1])
 
     def _count(self, limit: RateLimitItem, kind: str, who: str) -> None:
-        if not self._windows.hit(limit, kind, who):
+        if self._counts.incr(_key(limit, kind, who), limit.get_expiry()) > limit.amount:  # ``hit``, but for the key, which it makes anew
             raise RateLimited(retry_after_seconds=1)
+
+
+@lru_cache(maxsize=4096)
+def _key(limit: RateLimitItem, kind: str, who: str) -> str:
+    """What the window of ``who`` is counted under."""
+    return limit.key_for(kind, who)
 
 
 @lru_cache(maxsize=4096)

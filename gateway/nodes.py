@@ -17,6 +17,7 @@ import gevent
 from gevent.socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 from gevent.ssl import SSLContext, SSLSocket
 
+from gateway.hardening import overwrite
 from gateway.tls import Context, uri_names
 from model import framing
 from model.identity import Identity, IdentityError, only_identity
@@ -76,14 +77,13 @@ class _Connection:
         """The answer to one request, its body at most ``answer_bytes`` long. Raises OSError, ValueError."""
         self.socket.sendall(framing.request("/v1/operations", self._host, body))
         received = bytearray()
-        while True:
+        while (answer := framing.answer(received, answer_bytes)) is None:
             part = self.socket.recv(_PART_BYTES)
             if not part:
                 raise ConnectionResetError(errno.ECONNRESET, "the node has closed the connection")
             received += part
-            answer = framing.answer(received, answer_bytes)
-            if answer is not None:
-                return answer
+        overwrite(received)
+        return answer
 
     @property
     def is_young(self) -> bool:

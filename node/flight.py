@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from model import framing
 from model.identity import Identity, IdentityError
+from node.hardening import overwrite
 from node.tls import identity_of
 
 _PART_BYTES = 65_536
@@ -73,6 +74,7 @@ class Flight:
                 self._received += part
                 answer = framing.answer(self._received, self._answer_bytes)
                 if answer is not None:
+                    overwrite(self._received)
                     return answer
         except ssl.SSLWantReadError:
             self.wants = select.POLLIN

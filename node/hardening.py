@@ -1,6 +1,6 @@
-"""What the operating system does for a process that holds plaintext: no core dump, no debugger, no swap.
+"""What can be done for a process that holds plaintext: no core dump, no debugger, no swap, no more copies than need be.
 
-``gateway/hardening.py`` is the same, on purpose: a gateway and a node share nothing but ``model``, which does no IO, and thirty lines that
+``gateway/hardening.py`` is the same, on purpose: a gateway and a node share nothing but ``model``, which does no IO, and forty lines that
 never change are cheaper than a room for them. A test holds the two together.
 """
 
@@ -30,3 +30,8 @@ def keep_out_of_swap() -> None:
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         reason = os.strerror(ctypes.get_errno())
         logger.warning("memory cannot be locked (%s): plaintext may reach the swap; raise LimitMEMLOCK, or encrypt the swap", reason)
+
+
+def overwrite(buffer: bytearray) -> None:
+    """Leave nothing of what ``buffer`` held in its memory. Bytes and texts cannot be overwritten."""
+    buffer[:] = bytes(len(buffer))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.identity import Identity, IdentityError, only_identity
 from node.config import Settings
+from node.hardening import overwrite
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -34,7 +35,11 @@ class CallerSocket(ssl.SSLSocket):
 
     deadline: float | None = None
     opened = 0.0
-    unsent = b""
+
+    @cached_property
+    def unsent(self) -> bytearray:
+        """What is kept of the answer so far. (An SSLSocket is not made by its ``__init__``.)"""
+        return bytearray()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -44,13 +49,16 @@ class CallerSocket(ssl.SSLSocket):
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Keep ``data`` for ``flush``."""
         del flags
-        self.unsent += bytes(data)
+        self.unsent += data
 
     def flush(self, seconds: float) -> None:
         """Send all that is kept. Raises OSError when the other side has left or does not take it in time."""
-        unsent, self.unsent = self.unsent, b""
+        unsent, self.unsent = self.unsent, bytearray()
         self.settimeout(seconds)
-        super().sendall(unsent)
+        try:
+            super().sendall(unsent)
+        finally:
+            overwrite(unsent)
 
     def do_handshake(self, block: bool = False) -> None:
         """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all; then the first request's time runs."""

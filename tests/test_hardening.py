@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import resource
 import socket
@@ -12,10 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from gateway_fakes import TOKEN
 from test_gateway_process import Gateway, receive
+
+from node.flight import Flight
 
 ROOT = Path(__file__).parent.parent
 AUTH = f"Authorization: Bearer {TOKEN}\r\n"
@@ -306,3 +311,22 @@ def test_the_gateways_processes_belong_to_root_alone_where_memory_is_read(gatewa
 def test_gateway_and_node_are_hardened_alike() -> None:
     ours, theirs = ((ROOT / package / "hardening.py").read_text() for package in ("gateway", "node"))
     assert ours.replace("``node/hardening.py``", "``gateway/hardening.py``") == theirs
+
+
+@pytest.mark.parametrize("package", ["gateway", "node"])
+def test_a_buffer_that_is_overwritten_holds_nothing_of_what_it_held(package: str) -> None:
+    buffer = bytearray(b"correct horse")
+    importlib.import_module(f"{package}.hardening").overwrite(buffer)
+    assert buffer == bytes(13)
+
+
+def test_what_came_for_a_peer_is_overwritten_once_it_is_read() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        connection: Any = SimpleNamespace(socket=near, host="peer")
+        flight = Flight(connection, "/", b"", 0.0, 100)
+        far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + b"sshares")
+        answer = flight.advance()
+        assert answer is not None
+        assert answer.body == b"sshares"
+        assert not any(flight._received)
