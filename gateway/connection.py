@@ -34,7 +34,7 @@ CONNECTION_SECONDS = 900.0
 HEAD_BYTES = 65_536
 """The longest request line with headers that is waited for."""
 
-_PART_BYTES = 65_536
+_PART_BYTES = 16_384  # a TLS record holds no more
 _LENGTH_DIGITS = 18
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)

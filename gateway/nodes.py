@@ -28,7 +28,7 @@ IDLE_SECONDS = 30.0
 CONNECTION_SECONDS = 600.0
 """How long a connection is used, so that certificates are looked at anew. The node would serve it for half as long again."""
 
-_PART_BYTES = 65_536
+_PART_BYTES = 16_384  # a TLS record holds no more
 
 
 class ExchangeError(Exception):

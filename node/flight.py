@@ -14,7 +14,7 @@ from model.identity import Identity, IdentityError
 from node.hardening import overwrite
 from node.tls import identity_of
 
-_PART_BYTES = 65_536
+_PART_BYTES = 16_384  # a TLS record holds no more
 CONNECTION_SECONDS = 600.0
 """How long a connection is used, so that certificates are looked at anew. The peer would serve it for half as long again."""
 

@@ -46,7 +46,7 @@ BUGS = (
         "PROTO-9",
         "test_judging.py::test_a_head_that_is_known_by_counting_alone_fences_what_lies_below_it",
         "model.judging",
-        "        self._proven.update(tag for tag, header in self.headers.items() if header.group is None and self._is_counted(tag))\n",
+        "        self._proven.update([tag for tag, header in others if header.group is None and self._is_counted(tag)])\n",
         "",
     ),
     Bug(

@@ -15,7 +15,7 @@ from evidence_figures import load
 from evidence_loading import source_of
 from evidence_mutants import OWN_TESTS
 from evidence_promises import FAULTS, PROMISES
-from evidence_survivors import REASONS
+from evidence_survivors import REASONS, explained
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -61,6 +61,10 @@ def test_every_bug_put_back_in_is_noticed_by_its_test() -> None:
 def test_every_survivor_of_mutation_testing_is_explained_and_every_explanation_is_of_a_survivor() -> None:
     survivors = {(module, name) for module, row in load()["mutants"].items() if isinstance(row, dict) for name in row["survivors"]}
     assert survivors == {(module, name) for module, reasons in REASONS.items() for name in reasons}
+
+
+def test_no_survivor_of_mutation_testing_is_left_open() -> None:
+    assert [f"{module}: {name}" for module, reasons in REASONS.items() for name in reasons if not explained(module, name)] == []
 
 
 @pytest.mark.parametrize("module", OWN_TESTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from scenes import Bench, Reaches, ballot, cut_of, header_of, held, retry
+from scenes import ENTROPY, Bench, Reaches, ballot, cut_of, header_of, held, retry
 
 from model import group as groups
 from model.group import Group
@@ -11,7 +11,7 @@ from model.machine import Heard, PatienceOver, Resolved, Send, TimeUp
 from model.message import Confirm, Refused, Write
 from model.operation import Failed, SecretId, Version, Written
 from model.proposal import RETRY_MS, Decided, Intent, Phase
-from model.record import ZERO, Kind, Register, group_register
+from model.record import ZERO, Header, Kind, Register, cut, group_register
 
 A, B = SecretId("default", "a"), SecretId("default", "b")
 DECISION = group_register("g")
@@ -248,3 +248,20 @@ def test_a_retry_whose_first_attempt_is_in_doubt_decides_nothing() -> None:  # S
     machine = done(bench, *decision_first(*bench.group("a", "b", retry=retry("key"))))
     assert code(machine) == ("writing_failed", ("a",))
     assert decision_at(bench) is None
+
+
+def test_a_group_that_could_not_settle_what_it_met_wrote_nothing_and_decides_nothing() -> None:
+    bench = Bench()
+    unsettled = cut(A, header_of(1), b"x", ENTROPY)
+    for node, at in (("n1", 1), ("n2", 2)):
+        bench.registers[node, A] = Register(ballot(2), ZERO, (held(unsettled, node, at=at),))
+    written: list[tuple[SecretId, Header]] = []
+
+    def lost(send: Send) -> bool:
+        if isinstance(send.message, Write):
+            written.append((send.secret, send.message.header))
+        return not isinstance(send.message, Write)
+
+    machine = done(bench, *decision_first(*bench.group("a", "b")), lost)
+    assert written == [(A, unsettled.header)] * 3
+    assert code(machine) == ("voting_failed", ("a",))

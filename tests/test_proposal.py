@@ -556,3 +556,17 @@ def test_who_missed_the_tombstone_may_still_erase_and_an_erasure_stands() -> Non
     assert (machine.acks, machine.gone) == ({"n1"}, {"n2"})
     machine, _ = heard(machine, bench, erases[2])
     assert machine.outcome == Deleted()
+
+
+def test_what_stood_in_the_way_of_the_vote_is_not_blamed_for_settling_that_reached_nobody() -> None:  # PROTO-11
+    bench = Bench()
+    unsettled = cut_of(header_of(1))
+    for node, at in (("n1", 1), ("n2", 2)):
+        bench.registers[node, SECRET] = Register(ballot(2), ZERO, (held(unsettled, node, at=at),))
+    machine, votes = bench.propose(Intent("create", 100, b"x"))
+    machine, _ = proposals.step(machine, Heard(votes[2], Locked(10)))
+    machine, writes = heard(machine, bench, *votes[:2])
+    assert machine.phase is Phase.SETTLING
+    for write in writes[1:]:
+        machine, _ = proposals.step(machine, Heard(write, None))
+    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,))

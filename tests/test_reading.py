@@ -8,12 +8,12 @@ from scenes import ENTROPY, SECRET, Bench, Reaches, ballot, cut_of, header_of, h
 
 from model import reading as readings
 from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, TimeUp
-from model.message import Accepted, Confirm, Query, Refused, Repair, Snapshot, Unfit, Write
+from model.message import Accepted, Confirm, Erase, Query, Refused, Repair, Snapshot, Unfit, Write
 from model.operation import Failed, Found, Version, Versions
 from model.proposal import RETRY_MS, Decided, Intent, Proposal
 from model.quorum import Quorum
 from model.reading import Phase, Reading, Wanted
-from model.record import Kind, Register, cut, group_register
+from model.record import Kind, Register, cut, group_register, share_is_sound
 
 MISSING = Failed("secret_not_found", names=(SECRET.name,))
 UNAVAILABLE = Failed("unavailable", names=(SECRET.name,))
@@ -185,9 +185,10 @@ def in_doubt() -> tuple[Bench, Reading, list[Send]]:
 
 def test_a_rewrite_that_a_newer_ballot_refuses_may_be_asked_again_and_one_that_reaches_nobody_not() -> None:  # PROTO-16
     _, machine, writes = in_doubt()
-    for reply, expected in ((Refused(ballot(99)), BUSY), (None, UNAVAILABLE)):
+    refused = Refused(ballot(99))
+    for replies, expected in (((refused, refused), BUSY), ((refused, None), BUSY), ((None, None), UNAVAILABLE)):
         after = machine
-        for send in writes[:2]:
+        for send, reply in zip(writes, replies, strict=False):
             after, _ = readings.step(after, Heard(send, reply))
         assert after.outcome == expected
 
@@ -337,3 +338,149 @@ def test_a_top_in_doubt_is_written_again_under_the_highest_ballot_that_anybody_h
 
     assert isinstance(read(bench, reaches=watched).outcome, Found)
     assert [send.message.ballot for send in rewritten if isinstance(send.message, Write)] == [ballot(5)] * 3
+
+
+def heard(machine: Reading, bench: Bench, *sends: Send) -> tuple[Reading, list[Send]]:
+    """These messages arrive and are answered; what follows from them is sent nowhere yet."""
+    following: list[Send] = []
+    for send in sends:
+        machine, more = readings.step(machine, Heard(send, bench.apply(send.node, send.message)))
+        following += more
+    return machine, following
+
+
+def spoil(bench: Bench, node: str, *, share: bool = False, sealed: bool = False) -> None:
+    """What the node keeps of its only record is rubbish from now on."""
+    register = bench.register(node)
+    (whole,) = register.records
+    broken = msgspec.structs.replace(whole, share=b"\0" * 33 if share else whole.share, sealed=b"rubbish" if sealed else whole.sealed)
+    bench.registers[node, SECRET] = msgspec.structs.replace(register, records=(broken,))
+
+
+def test_no_peer_is_asked_before_the_own_store_has_answered_or_failed() -> None:
+    machine, sends = Bench().read()
+    machine, more = readings.step(machine, PatienceOver())
+    assert (machine.asked, more) == ({"n1"}, [])
+    _, more = readings.step(machine, Heard(sends[0], None))
+    assert [send.node for send in more] == ["n2", "n3"]
+
+
+def test_who_was_given_up_and_answers_after_all_is_heard_and_nobody_else_is_waited_for() -> None:
+    bench = kept(b"one")
+    machine, sends = bench.read()
+    machine, to_peer = heard(machine, bench, *sends)
+    machine, instead = readings.step(machine, Heard(to_peer[0], None))
+    assert [send.node for send in instead] == ["n3"]
+    machine, _ = heard(machine, bench, *to_peer)
+    assert machine.outcome == Found(Version(1, 100), b"one", "utf-8")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_late_reply_about_the_history_is_not_taken_for_one_about_the_version(answers: bool) -> None:  # PROTO-17
+    bench = kept(b"one")
+    spoil(bench, "n3", share=True)
+    machine, sends = bench.read(Wanted(version=1))
+    machine, late = heard(machine, bench, *sends)
+    machine, instead = readings.step(machine, PatienceOver())
+    machine, queries = heard(machine, bench, *instead)
+    assert [send.node for send in queries] == ["n1", "n3"]
+    machine, last = heard(machine, bench, *queries)
+    assert [send.node for send in (*late, *last)] == ["n2", "n2"]
+    machine, more = readings.step(machine, Heard(late[0], bench.apply("n2", late[0].message) if answers else None))
+    assert (machine.outcome, more) == (None, [])
+    machine, _ = heard(machine, bench, *last)
+    assert machine.outcome == Found(Version(1, 100), b"one", "utf-8")
+
+
+def test_what_of_a_version_is_sought_first_where_it_was_seen() -> None:  # PROTO-17
+    bench = Bench()
+    propose(bench, Intent("create", 100, b"one"), reaches=without(Write, "n2"))
+    machine, sends = bench.read(Wanted(version=1), me="n2")
+    machine, sends = heard(machine, bench, *sends)
+    machine, sends = heard(machine, bench, *sends)
+    assert machine.phase is Phase.GATHERING
+    assert [(send.node, send.message.sealed) for send in sends if isinstance(send.message, Query)] == [("n1", True), ("n2", False)]
+
+
+def test_the_sealed_value_of_one_node_and_the_shares_of_others_are_enough() -> None:  # PROTO-17
+    bench = kept(b"one")
+    spoil(bench, "n1", share=True)
+    spoil(bench, "n2", sealed=True)
+    spoil(bench, "n3", sealed=True)
+    assert read(bench).outcome == Found(Version(1, 100), b"one", "utf-8")
+
+
+def test_who_gave_its_share_is_asked_for_its_sealed_value_too() -> None:  # PROTO-17
+    bench = kept(b"one")
+    spoil(bench, "n1", sealed=True)
+    assert read(bench, reaches=to("n1", "n2")).outcome == Found(Version(1, 100), b"one", "utf-8")
+
+
+def test_what_a_rewrite_made_certain_is_shown_although_the_own_store_never_answers() -> None:  # PROTO-16
+    bench = kept(b"one", quorum=Quorum(4, 2))
+    propose(bench, Intent("update", 200, b"two"), reaches=without(Write, "n3", "n4"))
+    machine, sends = bench.read(me="n4")
+    while machine.phase is Phase.ASKING:
+        send = sends.pop(0)
+        machine, more = readings.step(machine, Heard(send, bench.apply(send.node, send.message) if send.node != "n4" else None))
+        sends += more
+    assert machine.phase is Phase.REWRITING
+    machine, _ = heard(machine, bench, *(send for send in sends if send.node != "n4"))
+    assert machine.outcome == Found(Version(2, 200), b"two", "utf-8")
+
+
+def test_what_a_node_has_come_to_know_since_it_first_answered_is_known_of_it() -> None:  # PROTO-17
+    record = cut_of(header_of(1))
+    machine, sends = Bench().read()
+    machine, sends = readings.step(machine, Heard(sends[0], snapshot(view(record, "n1", chosen=True))))
+    unaware = msgspec.structs.replace(view(record, "n2"), share=None)
+    machine, sends = readings.step(machine, Heard(sends[0], snapshot(unaware)))
+    assert machine.evidence.unmarked(record.header) == ("n2",)
+    machine, _ = readings.step(machine, Heard(sends[0], snapshot(view(record, "n2", chosen=True))))
+    assert isinstance(machine.outcome, Found)
+    assert machine.evidence.unmarked(record.header) == ()
+
+
+def test_a_rewrite_makes_nothing_certain_but_what_it_wrote() -> None:  # PROTO-16
+    """A newer record that one node accepted on top of it stays what it was."""
+    bench = Bench(Quorum(4, 2))
+    one = cut_of(header_of(1, nodes=bench.names))
+    two = cut_of(header_of(2, one.header, nodes=bench.names))
+    three = cut_of(header_of(3, one.header, two.header, nodes=bench.names))
+    above = {"n1": (held(two, "n1"), held(three, "n1")), "n2": (held(two, "n2", at=5),)}
+    for node in bench.names:
+        promised = ballot(3 if node == "n1" else 5)
+        bench.registers[node, SECRET] = Register(promised, records=(held(one, node, chosen=True), *above.get(node, ())))
+    machine = read(bench, reaches=without(Query, "n4"))
+    assert machine.rewritten == (ballot(5), two.header)
+    assert machine.outcome == Found(Version(2, 1002), b"secret", "utf-8")
+
+
+def test_while_as_many_are_awaited_as_are_needed_nobody_else_is_asked() -> None:
+    bench = kept(b"one", quorum=Quorum(5, 3))
+    machine, sends = bench.read()
+    machine, sends = heard(machine, bench, *sends)
+    machine, more = heard(machine, bench, sends[0])
+    assert ([send.node for send in sends], more) == (["n2", "n3"], [])
+    machine, _ = heard(machine, bench, sends[1])
+    assert machine.outcome == Found(Version(1, 100), b"one", "utf-8")
+
+
+def test_a_rewrite_brings_every_node_its_own_share() -> None:  # PROTO-16
+    bench = kept(b"one", quorum=Quorum(4, 2))
+    propose(bench, Intent("update", 200, b"two"), reaches=without(Write, "n3", "n4"))
+    read(bench, reaches=without(Query, "n4"))
+    for node in bench.names:
+        top = bench.register(node).records[-1]
+        assert (top.header.version, share_is_sound(SECRET, top.header, node, top.share)) == (2, True)
+
+
+def test_one_node_that_has_erased_what_is_sought_makes_it_worth_asking_again() -> None:
+    bench = kept(b"one", b"two")
+    machine, sends = bench.read(Wanted(version=1))
+    machine, sends = heard(machine, bench, *sends)
+    machine, sends = heard(machine, bench, *sends)
+    assert machine.phase is Phase.GATHERING
+    propose(bench, Intent("delete", 300), reaches=without(Erase, "n2", "n3"))
+    bench.now_ms = 5000
+    assert bench.run(machine, sends, to("n1", "n2")).outcome == BUSY
