@@ -312,3 +312,12 @@ def test_a_message_about_one_record_reaches_that_record() -> None:
     assert reach(Repair(UPDATE.header, None, None)) == Reach(tag=UPDATE.header.tag)
     assert reach(Confirm(UPDATE.header.tag)) == Reach(tag=UPDATE.header.tag)
     assert not reach(Release(ballot(1))).everything
+
+
+@pytest.mark.parametrize("kind", [Write, Repair])
+def test_no_representation_of_a_message_shows_a_share_or_a_sealed_value(kind: type[Write] | type[Repair]) -> None:
+    write = write_of(CREATE)
+    message = write if kind is Write else Repair(write.header, write.share, write.sealed)
+    assert repr(write.share) not in repr(message)
+    assert repr(write.sealed) not in repr(message)
+    assert repr(CREATE.header.tag) in repr(message)
