@@ -296,6 +296,8 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         return _fail(proposal, "secret_not_found")
     if intent.expected_version is not None and live is not None and live.version != intent.expected_version:
         return _fail(proposal, "version_mismatch")
+    if intent.verb == "delete" and _slow(proposal) and proposal.patient and any(b.unsure for b in to_bury(evidence, judgement, intent.now)):
+        return proposal, []
     proposal = _replace(proposal, phase=Phase.READY)
     return (proposal, []) if proposal.hold else _proceed(proposal, Proceed())
 
@@ -335,7 +337,7 @@ def _cut(proposal: Proposal) -> Cut:
         assert proposal.entropy is not None, "a value is sealed with fresh randomness"
         return cut(proposal.secret, header, intent.value, proposal.entropy)
     if kind is Kind.TOMBSTONE:
-        header = _replace(header, buried=to_bury(_evidence(proposal), header, intent.now))
+        header = _replace(header, buried=to_bury(_evidence(proposal), judgement, intent.now))
     return Cut(header, None, {})
 
 

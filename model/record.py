@@ -64,12 +64,16 @@ class Doubt(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Buried(msgspec.Struct, frozen=True, array_like=True):
-    """A retry digest that a tombstone keeps: the first outcome of a write it buried (``deleted`` for a delete)."""
+    """A retry digest that a tombstone keeps: the first outcome of a write it buried (``deleted`` for a delete).
+
+    ``unsure``: the nodes that answered could not tell whether that write had ever taken effect.
+    """
 
     retry: Retry
     deleted: bool
     version: int
     valid_from: int
+    unsure: bool = False
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hmac import compare_digest
 
-from model.judging import Evidence, Standing
+import msgspec
+
+from model.judging import Evidence, Judgement, Standing
 from model.operation import Deleted, Failed, Result, Retry, Version, Written
-from model.record import RETRY_KEPT_US, Buried, Header, Kind, open_value
+from model.record import RETRY_KEPT_US, ZERO, Buried, Header, Kind, open_value
 
 
 def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | Header | None:
@@ -29,7 +31,7 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
             standing = evidence.standing(header.tag)
             if standing is Standing.VOID:
                 continue
-            if standing is not Standing.CHOSEN:
+            if standing is not Standing.CHOSEN or entry.unsure:
                 unknown = Failed("writing_failed", names=(evidence.secret.name,))
                 continue
             same = compare_digest(entry.retry.request, retry.request) and _same_value(evidence, header, value)
@@ -43,16 +45,23 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
     return unknown
 
 
-def to_bury(evidence: Evidence, tombstone: Header, now: int) -> tuple[Buried, ...]:
-    """The digests that ``tombstone`` must keep: of every record it buries, and of tombstones below, for 24 hours."""
-    doubts = {doubt.tag for doubt in tombstone.doubts}
-    kept = {
-        entry.retry.key: entry
-        for header in sorted(evidence.headers.values(), key=lambda each: each.tag)
-        if header.tag in doubts or (tombstone.names_ancestor(header.tag) and evidence.standing(header.tag) is Standing.CHOSEN)
-        for entry in _entries(header)
-        if entry.valid_from > now - RETRY_KEPT_US
-    }
+def to_bury(evidence: Evidence, judgement: Judgement, now: int) -> tuple[Buried, ...]:
+    """The digests that a tombstone must keep: of every record it buries, and of tombstones below, for 24 hours.
+
+    What was in doubt at the top has taken effect by now, or might as well have: nobody can tell. What is in doubt further down may have
+    been seen to be missing, or to be there; its retry stays in doubt, for to write once more may be to write twice.
+    """
+    head = judgement.head.tag if judgement.head is not None else ZERO
+    doubts = {doubt.tag for doubt in judgement.doubts}
+    kept: dict[bytes, Buried] = {}
+    for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
+        standing = Standing.CHOSEN if header.tag in doubts else evidence.standing(header.tag)
+        if standing is Standing.VOID or (header.tag > head and header.tag not in doubts):
+            continue
+        for entry in _entries(header):
+            unsure = entry.unsure or standing is not Standing.CHOSEN
+            if entry.valid_from > now - RETRY_KEPT_US and (not unsure or entry.retry.key not in kept):
+                kept[entry.retry.key] = msgspec.structs.replace(entry, unsure=unsure)
     return tuple(kept.values())
 
 

@@ -13,18 +13,19 @@ import msgspec
 import pytest
 from rejoining import Recovery
 
-from model import participant, proposal, reading, repairing, restoring, shamir
+from model import participant, proposal, reading, repairing, restoring, retrying, shamir
 from model.judging import Evidence, Judgement, Standing
 from model.message import Erase, Message, Repair, Reply, Vote, Write
 from model.operation import Result, Retry
 from model.participant import Seat
 from model.quorum import Quorum
 from model.reading import Reading
-from model.record import ZERO, Ballot, Header, Kind, Register, by_index
+from model.record import ZERO, Ballot, Buried, Header, Kind, Register, by_index
 
 _replace = msgspec.structs.replace
 _step = participant.step
 _standing = Evidence.standing
+_to_bury = retrying.to_bury
 Patch = pytest.MonkeyPatch
 
 
@@ -109,6 +110,15 @@ def blind_retry(patch: Patch) -> None:
         return None
 
     patch.setattr(proposal, "first_outcome", first_outcome)
+
+
+def buries_only_the_sure(patch: Patch) -> None:
+    """SEM-22: a tombstone keeps no digest of what may have taken effect below its base."""
+
+    def to_bury(evidence: Evidence, judgement: Judgement, now: int) -> tuple[Buried, ...]:
+        return tuple(buried for buried in _to_bury(evidence, judgement, now) if not buried.unsure)
+
+    patch.setattr(proposal, "to_bury", to_bury)
 
 
 def tombstone_forgotten(patch: Patch) -> None:

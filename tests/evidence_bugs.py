@@ -36,7 +36,7 @@ class Bug(NamedTuple):
         return text.replace(self.before, self.after)
 
 
-TLC, SIMULATION, CLUSTER, ATTACK = "model checking", "simulation", "real stores in one process", "attack"
+TLC, SIMULATION, CLUSTER, HISTORIES, ATTACK = "model checking", "simulation", "real stores in one process", "concurrent histories", "attack"
 
 BUGS = (
     Bug(
@@ -188,6 +188,16 @@ BUGS = (
         "model.participant",
         "(is_sound(seat, before) or not is_sound(seat, held))",
         "is_sound(seat, before)",
+    ),
+    Bug(
+        "forgotten-attempt",
+        "a delete kept no digest of an update in doubt below the latest version, so that its retry, after a new create, wrote it twice",
+        HISTORIES,
+        "SEM-22",
+        "test_proposal.py::test_a_retry_of_an_attempt_that_was_deleted_in_doubt_stays_in_doubt",
+        "model.retrying",
+        "if standing is Standing.VOID or (",
+        "if standing is not Standing.CHOSEN or (",
     ),
     Bug(
         "recovering-settler",

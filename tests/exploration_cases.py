@@ -102,6 +102,17 @@ CASES = (
         Faults(stopped=1, rounds=1),
     ),
     Case(
+        "buried",
+        "an update in doubt below another, a delete of both, and a retry of that update",
+        (Job("n3", DELETE), Job("n2", update("x", retry=KEY), after=0)),
+        (
+            FOUNDED,
+            Past("n1", update("x", retry=KEY), writes="12", marks=""),
+            Past("n3", update("y"), votes="13", writes="13"),
+        ),
+        Faults(rounds=1),
+    ),
+    Case(
         "history",
         "two histories, one after the other, above an update that may yet have been chosen",
         (Job("n3", HISTORY), Job("n1", HISTORY, after=0)),
@@ -186,6 +197,17 @@ CASES = (
         (Job("n2", update("y")), Job("n1", Rejoin(SECRET))),
         (FOUNDED, Past("n1", update("x"), writes="12", marks="", late=True)),
         Faults(rounds=2, disks=1),
+        large=True,
+    ),
+    Case(
+        "buried_read",
+        "an update that reached a single node below another, a delete of both, a retry of that update, and a history",
+        (Job("n3", DELETE), Job("n2", update("x", retry=KEY), after=0), Job("n1", HISTORY)),
+        (
+            FOUNDED,
+            Past("n1", update("x", retry=KEY), writes="1", marks="", late=True),
+            Past("n3", update("y"), votes="13", writes="13"),
+        ),
         large=True,
     ),
     Case(

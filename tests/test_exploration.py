@@ -26,6 +26,7 @@ MUTATIONS = (
     (broken.quorum_one_short, "creates"),
     (broken.tombstone_forgotten, "erased"),
     (broken.no_fence, "rejoin"),
+    (broken.buries_only_the_sure, "buried"),
 )
 
 

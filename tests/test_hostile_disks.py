@@ -31,7 +31,8 @@ def test_a_full_disk_acknowledges_nothing_and_the_node_goes_on_when_there_is_roo
         assert api.create(name, one).status == 201, "four others hold it"
         assert cluster.shards(full, name) == []
         cluster.kill(*down)
-        assert api.update(name, two, key="full").told == (503, "voting_failed", "voting", "not_applied")
+        told = api.update(name, two, key="full").told  # a vote is small: where it still finds room, it is the write that fails
+        assert told in {(503, "voting_failed", "voting", "not_applied"), (503, "writing_failed", "writing", "unknown")}, told
         assert api.get("sentinel/00").body["value"] == healed.sentinels["sentinel/00"][0]
         disk.make_room()
         again = api.update(name, two, key="full")

@@ -527,6 +527,39 @@ def test_a_delete_writes_the_digests_of_what_it_buries_into_its_tombstone() -> N
     assert bench.register("n1").records[-1].header.buried == ()
 
 
+def told_last(send: Send) -> bool:
+    return isinstance(send.message, Confirm)
+
+
+def buried() -> tuple[Bench, Proposal, list[Send]]:
+    """A delete for which n1 and n3 have voted. Below what it deletes lies an update that n1 and n2 accepted; nobody knows it to be made."""
+    bench = created()
+    lost = done(bench, Intent("update", 200, b"two", retry=retry("key")), reaches=lambda send: send.node != "n3" and not told_last(send))
+    assert lost.outcome == Written((Version(2, 200),))
+    bench.now_ms += 2000
+    assert done(bench, Intent("update", 300, b"three"), "n3", lambda send: send.node in "n1 n3").outcome == Written((Version(3, 300),))
+    machine, votes = bench.propose(Intent("delete", 400), "n3")
+    machine, sends = heard(machine, bench, votes[0], votes[2])
+    assert (machine.phase, sends) == (Phase.VOTING, []), "n2 may tell whether the update below was made"
+    return bench, machine, votes
+
+
+def test_a_delete_that_knows_of_an_attempt_in_doubt_hears_the_others_first() -> None:  # SEM-22
+    bench, machine, votes = buried()
+    machine, sends = heard(machine, bench, votes[1])
+    assert isinstance(bench.run(machine, sends).outcome, Deleted)
+    assert done(bench, Intent("update", 500, b"two", retry=retry("key")), "n2").outcome == Written((Version(2, 200),))
+
+
+def test_a_retry_of_an_attempt_that_was_deleted_in_doubt_stays_in_doubt() -> None:  # SEM-22
+    bench, machine, _ = buried()
+    machine, sends = proposals.step(machine, PatienceOver())
+    assert isinstance(bench.run(machine, sends).outcome, Deleted)
+    assert code(done(bench, Intent("update", 500, b"two", retry=retry("key")), "n2").outcome) == "writing_failed"
+    assert done(bench, Intent("create", 600, b"new")).outcome == Written((Version(1, 600),))
+    assert code(done(bench, Intent("update", 700, b"two", retry=retry("key")), "n2").outcome) == "writing_failed"
+
+
 def test_a_version_keeps_the_encoding_of_its_value() -> None:  # SEM-11
     bench = Bench()
     done(bench, Intent("create", 100, b"\xff", encoding="base64"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from scenes import QUORUM, SECRET, cut_of, header_of, retry, snapshot, view
+from scenes import QUORUM, SECRET, cut_of, doubt, header_of, retry, snapshot, view
 
-from model.judging import Evidence
+from model.judging import Evidence, Judgement
 from model.message import Snapshot
 from model.operation import Deleted, Failed, Retry, Version, Written
 from model.record import RETRY_KEPT_US, Buried, Cut, Header, Kind
@@ -71,30 +71,58 @@ def test_an_own_delete_that_was_chosen_has_its_erasures_still_to_finish() -> Non
 
 def test_a_tombstone_remembers_what_it_buried() -> None:  # SEM-22
     tombstone = header_of(2, CREATE.header, kind=Kind.TOMBSTONE, retry=retry("delete"))
-    buried = _with(tombstone, to_bury(both(CREATE), tombstone, 1002))
+    buried = _with(tombstone, to_bury(both(CREATE), Judgement(CREATE.header), 1002))
     assert first_outcome(both(buried), MINE, b"whatever") == Written((Version(1, 1001),))
     assert first_outcome(both(buried), retry("mine", "another"), b"") == REUSED
     again = header_of(3, buried.header)
     later = header_of(4, again, kind=Kind.TOMBSTONE)
-    kept = to_bury(both(buried, cut_of(again)), later, 1004)
+    kept = to_bury(both(buried, cut_of(again)), Judgement(again), 1004)
     assert {entry.retry.key for entry in kept} == {MINE.key, retry("delete").key}
     deleted = Retry(retry("delete").key, retry("delete").request)
     assert first_outcome(both(_with(later, kept)), deleted, b"") == Deleted()
 
 
 def test_a_tombstone_forgets_after_a_day() -> None:  # SEM-22
-    tombstone = header_of(2, CREATE.header, kind=Kind.TOMBSTONE)
-    assert to_bury(both(CREATE), tombstone, 1001 + RETRY_KEPT_US - 1)
-    assert to_bury(both(CREATE), tombstone, 1001 + RETRY_KEPT_US) == ()
+    assert to_bury(both(CREATE), Judgement(CREATE.header), 1001 + RETRY_KEPT_US - 1)
+    assert to_bury(both(CREATE), Judgement(CREATE.header), 1001 + RETRY_KEPT_US) == ()
 
 
 def test_a_tombstone_buries_its_doubts_and_nothing_dead() -> None:  # SEM-22
     base = cut_of(header_of(1))
     dead = cut_of(header_of(2, base.header, retry=retry("dead")))
     unsure = cut_of(header_of(3, base.header, retry=retry("unsure")))
-    tombstone = header_of(4, base.header, unsure.header, kind=Kind.TOMBSTONE)
     seen = evidence(n1=snapshot(view(base, "n1", chosen=True), view(dead, "n1"), view(unsure, "n1")), n2=snapshot(view(base, "n2")))
-    assert [entry.retry for entry in to_bury(seen, tombstone, 1004)] == [retry("unsure")]
+    judged = Judgement(base.header, (doubt(unsure.header),))
+    assert to_bury(seen, judged, 1004) == (Buried(retry("unsure"), False, 2, 1003),)
+
+
+def below_another(*nodes: str, retry_: Retry = MINE) -> Evidence:
+    """An update that only the first node holds, in doubt below a chosen one, as ``nodes`` show it."""
+    base = cut_of(header_of(1))
+    unsure = cut_of(header_of(2, base.header, retry=MINE), b"secret")
+    above = cut_of(header_of(3, base.header, unsure.header, retry=retry_), b"secret")
+    held = [view(base, "n1", chosen=True), view(above, "n1", chosen=True)]
+    return evidence(**{node: snapshot(*held, *([view(unsure, node)] if node == "n1" else [])) for node in nodes})
+
+
+def test_what_may_have_taken_effect_below_another_stays_in_doubt_for_its_retry() -> None:  # SEM-22
+    seen = below_another("n1", "n2", retry_=retry("above"))
+    kept = to_bury(seen, seen.judge(), 1004)
+    assert kept == (Buried(MINE, False, 2, 1002, unsure=True), Buried(retry("above"), False, 3, 1003))
+    tombstone = _with(header_of(4, seen.judge().head, kind=Kind.TOMBSTONE), kept)
+    assert first_outcome(both(tombstone), MINE, b"secret") == UNKNOWN
+    again = header_of(5, tombstone.header)
+    assert to_bury(both(tombstone, cut_of(again)), Judgement(again), 1006) == kept, "a later tombstone knows no more"
+
+
+def test_of_what_all_nodes_can_tell_nothing_stays_in_doubt() -> None:  # SEM-22
+    seen = below_another("n1", "n2", "n3", retry_=retry("above"))
+    assert to_bury(seen, seen.judge(), 1004) == (Buried(retry("above"), False, 3, 1003),)
+
+
+def test_an_attempt_known_to_have_been_made_outweighs_one_in_doubt() -> None:  # SEM-22
+    seen = below_another("n1", "n2")
+    assert to_bury(seen, seen.judge(), 1004) == (Buried(MINE, False, 3, 1003),)
 
 
 def _with(tombstone: Header, entries: tuple[Buried, ...]) -> Cut:
@@ -105,13 +133,12 @@ def test_a_tombstone_buries_only_what_was_chosen_and_lies_below_it() -> None:  #
     first = cut_of(header_of(1, retry=retry("first")))
     dead = cut_of(header_of(2, first.header, retry=retry("dead")))
     base = cut_of(header_of(3, first.header, retry=retry("base")))
-    tombstone = header_of(4, base.header, kind=Kind.TOMBSTONE)
-    above = cut_of(header_of(5, tombstone, retry=retry("above")))
+    above = cut_of(header_of(5, base.header, retry=retry("above")))
     seen = evidence(
         n1=snapshot(view(first, "n1", chosen=True), view(dead, "n1"), view(base, "n1", chosen=True), view(above, "n1", chosen=True)),
         n2=snapshot(view(base, "n2", chosen=True)),
     )
-    assert [entry.retry for entry in to_bury(seen, tombstone, 1004)] == [retry("first"), retry("base")]
+    assert [entry.retry for entry in to_bury(seen, Judgement(base.header), 1004)] == [retry("first"), retry("base")]
 
 
 def test_with_shares_enough_but_no_sealed_value_to_compare_nothing_is_said() -> None:  # SEM-20
