@@ -66,15 +66,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The largest request body."""
     flights_per_node: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """How many requests to one node are under way at a time; what comes meanwhile rides together in the next one."""
-    read_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 2.0
+    read_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 2.5
     """How long a node may take to answer what only reads, before the next node is asked."""
-    answer_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 6.0
+    answer_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
     """How long a node may take to answer anything else, before the outcome is unknown."""
     answer_bytes: Annotated[int, msgspec.Meta(ge=1_048_576, le=1_073_741_824)] = 67_108_864
     """The largest answer taken from a node."""
     read_retry_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0
     """How long a read that met a write under way is asked again before it is ``unavailable``."""
-    write_retry_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 10.0
+    write_retry_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
     """How long a write that met another write is asked again before it is ``write_conflict``."""
 
     def quorum(self) -> Quorum:

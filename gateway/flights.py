@@ -1,9 +1,11 @@
 """Many requests in one: whatever waits for a node rides together in the next flight to it.
 
-A request that finds no flight under way sends at once, alone. Those that come meanwhile wait; when the flight lands, its pilot hands the
-role to one of them, who takes everyone that waits. So an idle system sends at once, a busy one batches by itself, and nobody is needed but
-those who ask (after "flat combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones; so
-another leaves beside the first only when it is full enough, or when the first keeps somebody waiting for long.
+A request that finds no flight under way sends at once, alone. Those that come meanwhile wait; when the flight lands, the first of them
+becomes the pilot of the next, which takes everyone that waits. So an idle system sends at once, a busy one batches by itself (after "flat
+combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones; so another leaves beside the
+first only when it is full enough, or when the first keeps somebody waiting for long.
+
+A flight is a greenlet of its own, which its pilot oversees: whoever may ask elsewhere leaves one that is overdue.
 
 All of it runs in one thread, as greenlets: what does not wait is not interrupted, so there is nothing to lock.
 """
@@ -43,15 +45,18 @@ Landing = list[Result] | Loss
 
 
 class _Passenger:
-    """One request's operations, waiting for a flight. Its ``turn`` has come when ``landing`` or ``crew`` is there."""
+    """One request's operations, waiting for a flight. Its ``turn`` has come when ``landing`` is there, or ``flight``, as whose pilot it
+    sees to its ``crew``, itself included.
+    """
 
-    __slots__ = ("crew", "landing", "operations", "size", "turn")
+    __slots__ = ("crew", "flight", "landing", "operations", "size", "turn")
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
         self.size = sum(map(size_bytes, operations))
         self.landing: Landing = Loss.NOT_RECEIVED
-        self.crew: list[_Passenger] | None = None
+        self.crew: list[_Passenger] = []
+        self.flight: gevent.Greenlet[..., None] | None = None
         self.turn = Event()
 
 
@@ -65,7 +70,7 @@ class Flights:
         self._send = send
         self._limit = limit
         self._repeatable = repeatable
-        self._departed: dict[_Passenger, gevent.Greenlet[..., None]] = {}
+        self._departed: set[_Passenger] = set()
         self._overdue: set[_Passenger] = set()
         self._waiting: deque[_Passenger] = deque()
 
@@ -85,8 +90,8 @@ class Flights:
             return me.landing
         else:
             me.turn.wait()
-        if me.crew is not None:
-            self._fly(me, me.crew)
+        if me.flight is not None:
+            self._oversee(me, me.flight)
         return me.landing
 
     def _may_depart(self) -> bool:
@@ -95,16 +100,16 @@ class Flights:
             return False
         return not self._departed or len(self._waiting) >= FULL_PASSENGERS or self.overdue
 
-    def _fly(self, pilot: _Passenger, crew: list[_Passenger]) -> None:
-        """Send what ``crew`` brought, give each its own part, and pass on the flight."""
+    def _fly(self, pilot: _Passenger) -> None:
+        """Send what the crew brought, give each its own part, and let the next flight depart."""
         landing: Landing = Loss.NO_ANSWER
         try:
-            landing = self._send([operation for member in crew for operation in member.operations])
+            landing = self._send([operation for member in pilot.crew for operation in member.operations])
         finally:
-            self._departed.pop(pilot).kill(block=False)
+            self._departed.remove(pilot)
             self._overdue.discard(pilot)
             start = 0
-            for member in crew:
+            for member in pilot.crew:
                 end = start + len(member.operations)
                 member.landing = landing if isinstance(landing, Loss) else landing[start:end]
                 start = end
@@ -114,19 +119,20 @@ class Flights:
             elif self._waiting and self._may_depart():
                 self._call_next()
 
-    def _watch(self, pilot: _Passenger, crew: list[_Passenger]) -> None:
-        """Runs beside a flight until it lands: sees to those whom it keeps waiting."""
-        gevent.sleep(HELD_UP_SECONDS)
-        if self._waiting and len(self._departed) < self._limit:
-            self._call_next()
-        gevent.sleep(OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in crew))
-        self._overdue.add(pilot)
-        self._strand()
-        if self._repeatable:
-            for member in crew:
-                if member is not pilot:
-                    member.landing = Loss.NO_ANSWER
-                    member.turn.set()
+    def _oversee(self, pilot: _Passenger, flight: gevent.Greenlet[..., None]) -> None:
+        """Until the flight lands, or nobody needs to wait for it any longer: see to those whom it keeps waiting."""
+        if not _landed(flight, HELD_UP_SECONDS):
+            if self._waiting and len(self._departed) < self._limit:
+                self._call_next()
+            if not _landed(flight, OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in pilot.crew)):
+                self._overdue.add(pilot)
+                self._strand()
+                if self._repeatable:
+                    for member in pilot.crew:
+                        member.landing = Loss.NO_ANSWER
+                        member.turn.set()
+                    return
+        flight.get()
 
     def _strand(self) -> None:
         """Those who wait were never sent: they go and ask another node."""
@@ -152,7 +158,14 @@ class Flights:
                 break
             crew.append(self._waiting.popleft())
         pilot.crew = crew
-        self._departed[pilot] = gevent.spawn(self._watch, pilot, crew)
+        pilot.flight = gevent.spawn(self._fly, pilot)
+        self._departed.add(pilot)
+
+
+def _landed(flight: gevent.Greenlet[..., None], seconds: float) -> bool:
+    """Wait so long at most; whether the flight is over."""
+    flight.join(seconds)
+    return flight.ready()
 
 
 def size_bytes(operation: Operation) -> int:

@@ -1,7 +1,7 @@
 """What goes into the coordinator's machines and what comes out of them.
 
 A machine is a frozen value with a step function: ``step(machine, event) -> (machine, sends)``. It never looks at a clock: the
-driver tells it when its patience is over (somebody is slow: go on without them) and when its time is up.
+driver tells it when its patience is over (somebody is slow: go on without them), when the time to vote is, and when its time is up.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class PatienceOver(NamedTuple):
     """Somebody is slow: decide with what is there where that is safe, or ask somebody else."""
 
 
+class VotingOver(NamedTuple):
+    """The time for voting, and for reading, is over: end now, unless something is being written."""
+
+
 class TimeUp(NamedTuple):
     """The deadline has come: end now."""
 
@@ -52,7 +56,7 @@ class Proceed(NamedTuple):
     abort: bool = False
 
 
-Event = Heard | PatienceOver | TimeUp | Resolved | Proceed
+Event = Heard | PatienceOver | VotingOver | TimeUp | Resolved | Proceed
 
 
 def to_all(nodes: tuple[str, ...], secret: SecretId, message: Message) -> list[Send]:

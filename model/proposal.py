@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from model.judging import Evidence, Judgement
-from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, to_all
+from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, VotingOver, to_all
 from model.message import Accepted, Confirm, Erase, Erased, Locked, Promised, Refused, Release, Snapshot, Void, Vote, Write
 from model.operation import Deleted, Encoding, Failed, Result, Retry, SecretId, Version, Written
 from model.quorum import Quorum, tally
@@ -130,6 +130,8 @@ def step(proposal: Proposal, event: Event) -> Step:
         case PatienceOver():
             proposal = _replace(proposal, patient=False)
             return _count_votes(proposal) if proposal.phase is Phase.VOTING else (proposal, [])
+        case VotingOver():
+            return _time_up(proposal) if proposal.phase in (Phase.VOTING, Phase.SETTLING) else (proposal, [])
         case Resolved():
             return _resolved(proposal, event)
         case Proceed():

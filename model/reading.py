@@ -13,7 +13,7 @@ import msgspec
 
 from model.envelope import EnvelopeError
 from model.judging import Evidence, Judgement
-from model.machine import Event, Heard, PatienceOver, Resolved, Send, TimeUp, to_all
+from model.machine import Event, Heard, PatienceOver, Resolved, Send, TimeUp, VotingOver, to_all
 from model.message import Accepted, Confirm, Query, Refused, Repair, Snapshot, Write
 from model.operation import Failed, Found, Result, SecretId, Version, Versions
 from model.proposal import RETRY_MS, Decided
@@ -113,7 +113,9 @@ def step(reading: Reading, event: Event) -> Step:
             return _advance(_replace(reading, patient=False))
         case Resolved():
             return _resolved(reading, event)
-        case TimeUp():
+        case VotingOver() if reading.wanted.survey:
+            return reading, []
+        case VotingOver() | TimeUp():
             return _finish(reading, _unavailable(reading))
         case _:
             return reading, []

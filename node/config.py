@@ -55,8 +55,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long a proposal keeps others from voting on the same secret, unless it ends before."""
     patience_ms: _Milliseconds = 150
     """How long a silent node is waited for before others are asked in its place."""
-    operation_timeout_ms: _Milliseconds = 5_000
-    """How long one operation may take on this node."""
+    voting_timeout_ms: _Milliseconds = 2_000
+    """How long one operation may vote or read on this node. What is being written then goes on."""
+    operation_timeout_ms: _Milliseconds = 4_000
+    """How long one operation may take on this node, writing included."""
     connect_timeout_ms: _Milliseconds = 1_000
     """How long a connection to a peer may take to open."""
     exchange_timeout_ms: _Milliseconds = 4_000

@@ -70,8 +70,10 @@ class Coordinator:
         self._randomness = randomness if randomness is not None else SystemRandom()
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
-        patience_seconds, operation_seconds = settings.patience_ms / 1000, settings.operation_timeout_ms / 1000
-        self._ports = Ports(settings.id, self._apply, peers.post, peers.mailbox, clock, patience_seconds, operation_seconds)
+        patience, voting, operation = (
+            each / 1000 for each in (settings.patience_ms, settings.voting_timeout_ms, settings.operation_timeout_ms)
+        )
+        self._ports = Ports(settings.id, self._apply, peers.post, peers.mailbox, clock, patience, voting, operation)
         self._census = Census(settings, self.send, clock)
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:

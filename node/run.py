@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import NamedTuple
 
-from model.machine import Heard, PatienceOver, Send, TimeUp
+from model.machine import Event, Heard, PatienceOver, Send, TimeUp, VotingOver
 from model.message import Addressed, Confirm, Release, Reply, Unfit, Void
 from model.session import Machine, Post, Session, Task
 from node.parcel import Delivery, Mailbox, Parcel
@@ -23,6 +23,7 @@ class Ports(NamedTuple):
     mailbox: Callable[[], Mailbox]
     clock: Callable[[], float]
     patience_seconds: float
+    voting_seconds: float
     operation_seconds: float
 
 
@@ -46,7 +47,9 @@ class Run:
     def drive(self) -> None:
         """Until every machine has its outcome."""
         try:
-            self._drive(self._ports.clock() + self._ports.operation_seconds)
+            begun = self._ports.clock()
+            self._drive(begun + self._ports.voting_seconds, VotingOver())
+            self._drive(begun + self._ports.operation_seconds, TimeUp())
         finally:
             self._mailbox.close()
 
@@ -58,19 +61,24 @@ class Run:
             self._mailbox.close()
         return [(send, replies.get(number)) for number, send in enumerate(sends)]
 
-    def _drive(self, deadline: float) -> None:
+    def _drive(self, deadline: float, last: Event) -> None:
+        """Until every machine has its outcome, or has been told the ``last`` event at the deadline."""
         self._carry(self._first)
+        self._first = []
         while tasks := self._session.unfinished():
             left = deadline - self._ports.clock()
             if left <= 0:
-                self._carry([post for task in tasks for post in self._session.step(task, TimeUp())])
-                continue
+                self._tell(tasks, last)
+                return
             try:
                 delivery = self._mailbox.get(timeout=min(left, self._ports.patience_seconds))
             except Empty:
-                self._carry([post for task in tasks for post in self._session.step(task, PatienceOver())])
+                self._tell(tasks, PatienceOver())
                 continue
             self._carry(self._hear(delivery))
+
+    def _tell(self, tasks: list[Task], event: Event) -> None:
+        self._carry([post for task in tasks for post in self._session.step(task, event)])
 
     def _exchange(self, sends: list[Send], silence_seconds: float) -> dict[Task, Reply]:
         """The replies to ``sends``, by their place, until all have come or nothing has for so long."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import pytest
-from local_cluster import LocalCluster
+from local_cluster import LATENCY_SECONDS, LocalCluster
 
 from model.message import Addressed, Query, Reply, Snapshot, Write
 from model.operation import (
@@ -300,3 +300,31 @@ def test_a_batch_that_reads_many_versions_of_one_secret_has_its_history_read_onc
         cluster.close()
     assert [result.value for result in found if isinstance(result, Found)] == [str(number).encode() for number in [*range(1, 21), 20, 1]]
     assert kinds(found)[20] == "version_not_found"
+
+
+def test_every_answer_comes_in_time_however_many_say_nothing(cluster: LocalCluster) -> None:
+    clock, settings = cluster.network.clock, cluster.settings["node-1"]
+    voting, whole = settings.voting_timeout_ms / 1000, settings.operation_timeout_ms / 1000
+    assert kinds(batch(cluster, Create((new(),), 1000))) == ["Written"]
+    silent = {(node, "node-1") for node in cluster.nodes[2:]}
+    cluster.network.let_pass(0.1)
+    cluster.network.cut |= silent
+    for operations in (
+        [Update(new(), 2000)],
+        [Create((new(OTHER),), 2000)],
+        [Read(SECRET)],
+        [History(SECRET)],
+        [Read(SECRET), Delete(SECRET, 2000)],
+    ):
+        cluster.network.let_pass(0.1)
+        begun = clock.now
+        results = cluster.processes["node-1"].coordinator.perform(operations)
+        assert {result.code for result in results if isinstance(result, Failed)} <= {"voting_failed", "unavailable"}, results
+        assert len(results) == len(operations)
+        assert clock.now - begun == pytest.approx(voting)
+    cluster.network.cut -= silent
+    cluster.network.let_pass(10)
+    begun = clock.now
+    cluster.network.after(LATENCY_SECONDS * 1.5, lambda: cluster.network.cut.update(silent))
+    assert kinds(cluster.processes["node-1"].coordinator.perform([Update(new(), 3000)])) == ["writing_failed"]
+    assert clock.now - begun == pytest.approx(whole)

@@ -233,8 +233,9 @@ def test_a_pid_in_cluster_json_is_never_trusted(kofn: Kofn, data: Path) -> None:
 
 @contextmanager
 def in_the_foreground(data: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """A start that stays, once it is ready, and what it printed."""
+    """A start that stays, once it is ready, and what it printed. It heeds SIGINT, also where this process was told to ignore it."""
     arguments, environment = command(data, "local", "start", "--nodes", "3", "--threshold", "2", "--port", "0", "--json")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
