@@ -83,21 +83,14 @@ def paused(bench: Bench) -> None:
 def _pause(bench: Bench, what: str, of: Callable[[], Iterator[Request]], rank: int) -> Pause:
     """A warm-up, a healthy second, the pause; a second later other clients come in place of the first, some of whom may still wait."""
     vault = bench.vault
+    place = _places_by_work(bench)[rank]
     first, others = (load.connect(vault.target, [of() for _ in range(FAULT_CLIENTS)], refusals=True) for _ in range(2))
-    before = vault.cpu()
-    chosen: list[int] = []
-
-    def pause() -> None:
-        chosen.append(vault.cpu().since(before).by_work[rank])
-        vault.pause(chosen[0])
-
     change = PAUSE_AT + SECOND
     shifts = [Shift(first, end=change), Shift(others, change, change + max(bench.seconds, SECOND))]
     try:
-        sample = load.drive(shifts, [Event(PAUSE_AT, pause)])
+        sample = load.drive(shifts, [Event(PAUSE_AT, lambda: vault.pause(place))])
     finally:
-        for place in chosen:
-            vault.wake(place)
+        vault.wake(place)
     bench.settle()
     found = to_pause(what, sample)
     bench.tell(

@@ -1,8 +1,9 @@
 """Which node to ask, and when to ask again.
 
 Every node of the cluster holds its part of every secret and can coordinate any request, so any node will do. A process stays with the node
-that last worked, so that batches grow; one that fails goes to the end of the line. What only reads is asked of one node after the other;
-a write goes on to another node only if the one before certainly did nothing with it, otherwise its outcome is unknown and is said to be.
+that last worked, so that batches grow; one that fails goes to the end of the line. What only reads is asked of one node after the other,
+and many reads are spread over several nodes, which work on them at once; a write goes on to another node only if the one before certainly
+did nothing with it, otherwise its outcome is unknown and is said to be.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ from model.operation import (
 
 logger = logging.getLogger(__name__)
 
+SPREAD_READS = 50
+"""How many reads of one request make it worth asking a node more."""
+SHUN_SECONDS = 5.0
+"""How long after a failure a node is not thought of when reads are spread."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Result])
 _JITTER = random.SystemRandom()
@@ -65,6 +71,7 @@ class _Node:
         self._writes = Flights(self._send, flights, repeatable=False)
         self._wire = wire
         self._failing = False
+        self._failed = -SHUN_SECONDS
 
     def ask(self, operations: Sequence[Operation]) -> Landing:
         """The results of ``operations``, or why there are none. A lost read takes no write with it: they never ride together."""
@@ -74,6 +81,11 @@ class _Node:
     def overdue(self) -> bool:
         """Whether it should have answered by now."""
         return self._reads.overdue or self._writes.overdue
+
+    @property
+    def is_well(self) -> bool:
+        """Whether an answer can be expected of it at once."""
+        return not self.overdue and time.monotonic() - self._failed > SHUN_SECONDS
 
     def _send(self, operations: list[Operation]) -> Landing:
         """Carry out one flight."""
@@ -95,7 +107,7 @@ class _Node:
         """``loss``, logged if it is the first in a row."""
         if not self._failing:
             logger.warning("%s fails, %s: %s", self.id, loss.value, reason)
-        self._failing = True
+        self._failing, self._failed = True, time.monotonic()
         return loss
 
 
@@ -137,9 +149,25 @@ class Cluster:
         return min(left, _JITTER.uniform(0.5, 1.5) * max(result.retry_ms, 1) / 1000)
 
     def _ask(self, operations: Sequence[Operation]) -> list[Result]:
+        """Ask for all of them, spread over several nodes if they are many and none writes."""
+        line = self._order()
+        well = [node for node in line if self._nodes[node].is_well] if len(operations) >= 2 * SPREAD_READS else []
+        parts = min(len(well), len(operations) // SPREAD_READS)
+        if parts < 2 or any(map(_writes, operations)):
+            return self._ask_in_turn(line, operations)
+        size = -(-len(operations) // parts)
+        asking = [
+            gevent.spawn(
+                self._ask_in_turn, (node, *(other for other in line if other != node)), operations[number * size : (number + 1) * size]
+            )
+            for number, node in enumerate(well[:parts])
+        ]
+        return [result for each in asking for result in each.get()]
+
+    def _ask_in_turn(self, line: Sequence[str], operations: Sequence[Operation]) -> list[Result]:
         """Ask one node after the other, each for what is still open."""
         results: list[Result | None] = [None] * len(operations)
-        for node in self._order():
+        for node in line:
             still_open = [i for i, result in enumerate(results) if result is None]
             if not still_open:
                 break

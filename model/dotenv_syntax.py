@@ -74,7 +74,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
     ``text`` is the value as python-dotenv reads it, before it expands ``${...}``; None for a key without ``=``. ``start`` to ``end`` is
     the value's token, ``quote`` included, inside the whole statement from ``begin`` to ``finish``. ``pieces`` is what stands between
-    the quotes, as it is written, cut into text and references.
+    the quotes, as it is written, cut into text and ``references``.
     """
 
     key: str
@@ -86,14 +86,11 @@ class Assignment(msgspec.Struct, frozen=True):
     end: int
     finish: int
     pieces: tuple[str | Reference, ...] = ()
+    references: tuple[Reference, ...] = ()
     encryption: Encryption | None = None
 
     def __repr__(self) -> str:
         return f"Assignment(key={self.key!r}, line={self.line!r})"
-
-    @property
-    def references(self) -> tuple[Reference, ...]:
-        return tuple(piece for piece in self.pieces if isinstance(piece, Reference))
 
 
 class _Lines:
@@ -172,6 +169,7 @@ def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, fi
     if masked.startswith("enc("):
         return _encryption(plain, raw, masked)
     pieces: list[str | Reference] = []
+    references: list[Reference] = []
     done = 0
     while mark is not None:
         line = lines.at(inside + mark.start())
@@ -180,12 +178,13 @@ def _assignment(content: str, lines: _Lines, key: str, text: str, begin: int, fi
         reference = _REFERENCE.match(masked, mark.start())
         if reference is None or not _is_name(reference[1]):
             return Problem(line, f"`secret(` must be followed by a NAME or NAME@VERSION and `)`; {_LOOKALIKE}")
-        pieces += (raw[done : mark.start()], Reference(*_target(reference), key, line))
+        references.append(Reference(*_target(reference), key, line))
+        pieces += (raw[done : mark.start()], references[-1])
         done = reference.end()
         mark = _MARK.search(masked, done)
     if any(variable is not None and _MARK.search(variable) for variable, _ in atoms(text)):
         return Problem(plain.line, "a reference cannot be the name of a ${variable}")
-    return msgspec.structs.replace(plain, pieces=(*pieces, raw[done:]))
+    return msgspec.structs.replace(plain, pieces=(*pieces, raw[done:]), references=tuple(references))
 
 
 def _encryption(plain: Assignment, raw: str, masked: str) -> Assignment | Problem:

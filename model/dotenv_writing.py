@@ -1,6 +1,7 @@
 """How a value with references in it is written once they are replaced, so that python-dotenv reads back exactly what was meant.
 
-Ways of writing are proposed, nicest first, and python-dotenv's parser itself is asked which of them it reads right.
+Ways of writing are proposed, nicest first, and python-dotenv's parser itself is asked which of them it reads right. Of a value that is
+inert it need not be asked.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def write(content: str, assignment: Assignment, values: Mapping[Target, str]) ->
         ]
         text = "".join(read for read, _ in pieces)
         if atoms(text) == expected:
+            if text and _INERT.fullmatch(text):
+                return f"{assignment.quote}{text}{assignment.quote}"
             tokens = _tokens(assignment.quote, pieces, text)
             return next(token for token in tokens if reads_back(before + token + after, assignment.key, text))
     return None

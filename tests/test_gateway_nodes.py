@@ -32,6 +32,7 @@ from model.operation import (
 )
 
 SECRET = SecretId("default", "a")
+OTHER = SecretId("default", "b")
 READ = Read(SECRET)
 CREATE = Create((NewValue(SECRET, b"value"),), 1)
 DELETE = Delete(SECRET, 1)
@@ -98,6 +99,23 @@ def test_a_process_stays_with_a_node_that_works(authority: Authority, nodes: lis
     for _ in range(3):
         assert codes(cluster.perform([READ])) == ["secret_not_found"]
     assert requests(nodes) == [1, 3, 0]
+
+
+def test_many_reads_are_spread_over_the_nodes_that_answer(authority: Authority, nodes: list[FakeNode]) -> None:
+    cluster = road(authority, nodes)
+    assert codes(cluster.perform([CREATE])) == [""]
+    many = [READ if number % 3 else Read(OTHER) for number in range(130)]
+    expected = ["" if number % 3 else "secret_not_found" for number in range(130)]
+    assert codes(cluster.perform(many)) == expected
+    assert requests(nodes) == [2, 1, 0], "as many nodes as there is enough to do for"
+    nodes[1].behave = drop
+    assert codes(cluster.perform(many)) == expected, "what one of them loses another is asked"
+    before = requests(nodes)
+    assert codes(cluster.perform(many)) == expected
+    assert requests(nodes)[1] == before[1], "and then it is left alone"
+    before = requests(nodes)
+    assert codes(cluster.perform([*many, DELETE])) == [*expected, ""]
+    assert sum(requests(nodes)) == sum(before) + 1, "what writes goes to one node only"
 
 
 @pytest.mark.parametrize("operation", [READ, CREATE])
