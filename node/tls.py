@@ -61,7 +61,7 @@ class CallerSocket(ssl.SSLSocket):
             overwrite(unsent)
 
     def do_handshake(self, block: bool = False) -> None:
-        """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all; then the first request's time runs."""
+        """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all."""
         before = self.gettimeout()
         self.settimeout(HANDSHAKE_SECONDS)
         try:
@@ -70,7 +70,6 @@ class CallerSocket(ssl.SSLSocket):
             raise _too_late() from None
         self.settimeout(before)
         self.opened = time.monotonic()
-        self.deadline = self.opened + HANDSHAKE_SECONDS
 
     def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
         """As ``ssl.SSLSocket.read``, which every other way of reading uses. Raises ConnectionResetError at the deadline."""

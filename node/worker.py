@@ -5,6 +5,8 @@ itself. Inner connections are few and trusted, so a thread can wait for the next
 ended by its thread as well: gunicorn's main thread would wait up to two seconds for a caller to close its side, and take no other one
 meanwhile.
 
+Handshakes have threads of their own: strangers that stop half-way keep other strangers waiting, and nobody who is known.
+
 When it has to stop, every connection that rests is closed after a short while; gunicorn would wait for the lingering threads first, then
 twice as long for what they hand back.
 """
@@ -18,6 +20,7 @@ import select
 import socket
 import ssl
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -43,6 +46,7 @@ class Worker(ThreadWorker):
     def init_process(self) -> None:
         """As gunicorn's, which returns when the worker has stopped. A bell tells the lingering threads that it will."""
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._door = ThreadPoolExecutor(self.cfg.threads, "door")
         super().init_process()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
@@ -52,9 +56,28 @@ class Worker(ThreadWorker):
         for conn in self.keepalived_conns:
             conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER_SECONDS)
 
+    def enqueue_req(self, conn: TConn) -> None:
+        """Have a connection served, after its handshake."""
+        if conn.initialized:
+            super().enqueue_req(conn)
+        else:
+            self._door.submit(self._let_in, conn)
+
+    def _let_in(self, conn: TConn) -> None:
+        try:
+            conn.init()
+        except Exception as error:  # noqa: BLE001 - whatever a stranger does
+            logger.debug("a caller was not let in: %s", type(error).__name__)
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
+            turned_away: Future[bool] = Future()
+            turned_away.set_result(False)
+            self.method_queue.defer(self.finish_request, conn, turned_away)
+        else:
+            super().enqueue_req(conn)
+
     def handle(self, conn: TConn) -> Any:
         """Serve a connection's request, and those that follow within the linger time."""
-        conn.data_ready = True  # a caller who says nothing at all is late for its handshake
         keep = self._serve(conn)
         while keep is True and self._goes_on(conn.sock):
             keep = self._serve(conn)
@@ -78,7 +101,7 @@ class Worker(ThreadWorker):
         return super().handle_request(req, conn)
 
     def _serve(self, conn: TConn) -> Any:
-        """One request, which must arrive whole in time, as must the handshake before the first (``node.tls``), and its answer."""
+        """One request, which must arrive whole in time (``node.tls``), and its answer."""
         if isinstance(conn.sock, CallerSocket):
             conn.sock.deadline = time.monotonic() + REQUEST_SECONDS
         keep = super().handle(conn)

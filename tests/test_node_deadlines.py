@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -15,9 +16,12 @@ import pytest
 
 from cli import local_plan, processes
 from cli.local_plan import HOST, Layout
+from node.worker import LINGER_SECONDS
 
 EACH = 3
 """How many callers of each kind there are: all together fewer than the node has threads."""
+CROWD = 64
+"""More than it has threads."""
 PROMPT_SECONDS = 5.0
 """How long a request may take that nobody is in the way of."""
 WAITING_SECONDS = 30.0
@@ -152,6 +156,21 @@ def test_callers_that_stay_when_they_were_disconnected_hinder_nobody(node: Node)
     node.check()
     for connection in staying:
         connection.close()
+
+
+@pytest.mark.slow
+def test_strangers_at_the_door_hinder_nobody_who_was_let_in(node: Node) -> None:
+    known = [node.served_once(b"") for _ in range(4)]
+    time.sleep(LINGER_SECONDS + 0.5)  # now no thread waits for them
+    strangers = [node.half_shaken() for _ in range(CROWD)]
+    for connection in known:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n")
+        assert b"200 OK" in connection.recv(65536)
+    assert not any(select.select(strangers, [], [], 0)[0]), "all this while not one of them was turned away"
+    assert ended(strangers[-1])
+    node.check()
+    for each in (*known, *strangers):
+        each.close()
 
 
 @pytest.mark.usefixtures("callers")
