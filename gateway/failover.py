@@ -2,13 +2,12 @@
 
 Every node of the cluster holds its part of every secret and can coordinate any request, so any node will do. A process stays with the node
 that last worked, so that batches grow; one that fails goes to the end of the line. What only reads is asked of one node after the other,
-and many reads are spread over several nodes, which work on them at once; a write goes on to another node only if the one before certainly
-did nothing with it, otherwise its outcome is unknown and is said to be.
+soon if there is no answer, and many reads are spread over several nodes, which work on them at once; a write goes on to another node only
+if the one before certainly did nothing with it, otherwise its outcome is unknown and is said to be.
 """
 
 from __future__ import annotations
 
-import logging
 import random
 import ssl
 import time
@@ -19,39 +18,17 @@ import gevent
 import msgspec
 
 from gateway.config import Settings
-from gateway.flights import Flights, Landing, Loss
-from gateway.nodes import NoAnswer, NodeWire, NotReceived, Wire
+from gateway.flights import Loss
+from gateway.nodes import NodeWire, Wire
+from gateway.road import Road, writes
 from gateway.tls import Context
-from model.errors import BY_CODE, Unavailable, VotingFailed, WritingFailed
+from model.errors import Unavailable, VotingFailed, WritingFailed
 from model.identity import Identity, Role
-from model.operation import (
-    Create,
-    Delete,
-    Deleted,
-    Failed,
-    Found,
-    History,
-    List,
-    Names,
-    NodeStatus,
-    Operation,
-    Read,
-    Result,
-    Status,
-    Update,
-    Versions,
-    Written,
-)
-
-logger = logging.getLogger(__name__)
+from model.operation import Failed, Operation, Result
 
 SPREAD_READS = 50
 """How many reads of one request make it worth asking a node more."""
-SHUN_SECONDS = 5.0
-"""How long after a failure a node is not thought of when reads are spread."""
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Result])
 _JITTER = random.SystemRandom()
 
 
@@ -62,62 +39,15 @@ class Nodes(Protocol):
         """One result for each of ``operations``, in order. Raises nothing that a node could cause: failures are results."""
 
 
-class _Node:
-    """One node: its flights, and whether the last one was lost."""
-
-    def __init__(self, node: str, wire: Wire, flights: int) -> None:
-        self.id = node
-        self._reads = Flights(self._send, flights, repeatable=True)
-        self._writes = Flights(self._send, flights, repeatable=False)
-        self._wire = wire
-        self._failing = False
-        self._failed = -SHUN_SECONDS
-
-    def ask(self, operations: Sequence[Operation]) -> Landing:
-        """The results of ``operations``, or why there are none. A lost read takes no write with it: they never ride together."""
-        return (self._writes if any(map(_writes, operations)) else self._reads).ask(operations)
-
-    @property
-    def overdue(self) -> bool:
-        """Whether it should have answered by now."""
-        return self._reads.overdue or self._writes.overdue
-
-    @property
-    def is_well(self) -> bool:
-        """Whether an answer can be expected of it at once."""
-        return not self.overdue and time.monotonic() - self._failed > SHUN_SECONDS
-
-    def _send(self, operations: list[Operation]) -> Landing:
-        """Carry out one flight."""
-        try:
-            answer = self._wire.exchange(_ENCODER.encode(operations), repeatable=not any(map(_writes, operations)))
-            results = _DECODER.decode(answer)
-            if len(results) != len(operations) or not all(map(_fits, operations, results)):
-                raise NoAnswer("results that do not fit the operations")
-        except NotReceived as error:
-            return self._lost(Loss.NOT_RECEIVED, str(error))
-        except NoAnswer as error:
-            return self._lost(Loss.NO_ANSWER, str(error))
-        except (ValueError, RecursionError) as error:
-            return self._lost(Loss.NO_ANSWER, type(error).__name__)
-        self._failing = False
-        return results
-
-    def _lost(self, loss: Loss, reason: str) -> Loss:
-        """``loss``, logged if it is the first in a row."""
-        if not self._failing:
-            logger.warning("%s fails, %s: %s", self.id, loss.value, reason)
-        self._failing, self._failed = True, time.monotonic()
-        return loss
-
-
 class Cluster:
     """The nodes behind ``wires``, asked in the order of a line that failures rearrange."""
 
-    def __init__(self, wires: dict[str, Wire], *, flights_per_node: int, read_retry_seconds: float, write_retry_seconds: float) -> None:
-        self._nodes = {node: _Node(node, wire, flights_per_node) for node, wire in wires.items()}
-        self._read_retry_seconds = read_retry_seconds
-        self._write_retry_seconds = write_retry_seconds
+    def __init__(self, wires: dict[str, Wire], settings: Settings) -> None:
+        quorum = settings.quorum()
+        self._nodes = {node: Road(node, wire, settings.flights_per_node) for node, wire in wires.items()}
+        self._spare = quorum.share_count - quorum.read
+        self._read_retry_seconds = settings.read_retry_seconds
+        self._write_retry_seconds = settings.write_retry_seconds
         self._line = tuple(_JITTER.sample(sorted(wires), len(wires)))
 
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
@@ -142,7 +72,7 @@ class Cluster:
         """How long to wait before asking again, with jitter so that rivals part; None when the deadline has passed."""
         assert isinstance(result, Failed)
         assert result.retry_ms is not None
-        patience = self._write_retry_seconds if _writes(operation) else self._read_retry_seconds
+        patience = self._write_retry_seconds if writes(operation) else self._read_retry_seconds
         left = begun + patience - time.monotonic()
         if left <= 0:
             return None
@@ -153,7 +83,7 @@ class Cluster:
         line = self._order()
         well = [node for node in line if self._nodes[node].is_well] if len(operations) >= 2 * SPREAD_READS else []
         parts = min(len(well), len(operations) // SPREAD_READS)
-        if parts < 2 or any(map(_writes, operations)):
+        if parts < 2 or any(map(writes, operations)):
             return self._ask_in_turn(line, operations)
         size = -(-len(operations) // parts)
         asking = [
@@ -165,18 +95,18 @@ class Cluster:
         return [result for each in asking for result in each.get()]
 
     def _ask_in_turn(self, line: Sequence[str], operations: Sequence[Operation]) -> list[Result]:
-        """Ask one node after the other, each for what is still open."""
+        """Ask one node after the other, each for what is still open; patiently once as many were asked as may be away."""
         results: list[Result | None] = [None] * len(operations)
-        for node in line:
+        for place, node in enumerate(line):
             still_open = [i for i, result in enumerate(results) if result is None]
             if not still_open:
                 break
-            landing = self._nodes[node].ask([operations[i] for i in still_open])
+            landing = self._nodes[node].ask([operations[i] for i in still_open], patient=place >= self._spare)
             if isinstance(landing, Loss):
                 self._send_to_the_end(node)
                 if landing is Loss.NO_ANSWER:
                     for i in still_open:
-                        if _writes(operations[i]):
+                        if writes(operations[i]):
                             results[i] = Failed(WritingFailed.code)
             else:
                 for i, result in zip(still_open, landing, strict=True):
@@ -206,33 +136,7 @@ def connect(settings: Settings) -> Cluster:
         )
         for node, url in settings.nodes.items()
     }
-    return Cluster(
-        wires,
-        flights_per_node=settings.flights_per_node,
-        read_retry_seconds=settings.read_retry_seconds,
-        write_retry_seconds=settings.write_retry_seconds,
-    )
-
-
-def _fits(operation: Operation, result: Result) -> bool:
-    """Whether ``result`` can be an answer to ``operation`` at all."""
-    match operation, result:
-        case _, Failed(code=code):
-            return code in BY_CODE
-        case Create(secrets=secrets), Written(versions=versions):
-            return len(versions) == len(secrets)
-        case Update(), Written(versions=versions):
-            return len(versions) == 1
-        case Read(reveal=reveal), Found(value=value):
-            return (value is not None) == reveal
-        case (Delete(), Deleted()) | (History(), Versions()) | (List(), Names()) | (Status(), NodeStatus()):
-            return True
-        case _:
-            return False
-
-
-def _writes(operation: Operation) -> bool:
-    return isinstance(operation, Create | Update | Delete)
+    return Cluster(wires, settings)
 
 
 def _asks_again(result: Result) -> bool:
@@ -242,9 +146,9 @@ def _asks_again(result: Result) -> bool:
 def _given_up(operation: Operation, result: Result) -> Result:
     """The last word on what was asked again in vain: nothing was written, so a write keeps its own error."""
     assert isinstance(result, Failed)
-    return msgspec.structs.replace(result, retry_ms=None) if _writes(operation) else Failed(Unavailable.code, names=result.names)
+    return msgspec.structs.replace(result, retry_ms=None) if writes(operation) else Failed(Unavailable.code, names=result.names)
 
 
 def _nobody_asked(operation: Operation) -> Result:
     """The answer where no node took the operation."""
-    return Failed(VotingFailed.code if _writes(operation) else Unavailable.code)
+    return Failed(VotingFailed.code if writes(operation) else Unavailable.code)

@@ -5,7 +5,7 @@ becomes the pilot of the next, which takes everyone that waits. So an idle syste
 combining": Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Few large flights cost less than many small ones; so another leaves beside the
 first only when it is full enough, or when the first keeps somebody waiting for long.
 
-A flight is a greenlet of its own, which its pilot oversees: whoever may ask elsewhere leaves one that is overdue.
+A flight is a greenlet of its own, which its pilot oversees: who is not patient leaves one that is overdue, and asks elsewhere.
 
 All of it runs in one thread, as greenlets: what does not wait is not interrupted, so there is nothing to lock.
 """
@@ -24,9 +24,8 @@ from model.operation import Create, Operation, Result, Update
 HELD_UP_SECONDS = 0.05
 FULL_PASSENGERS = 16
 """After how long those who wait no longer wait for the flight before them; neither do they when they are so many."""
-OVERDUE_SECONDS = 0.5
 OPERATION_SECONDS = 0.002
-"""A flight that takes longer, with so much more for each operation, is overdue: the node may be paused, so others are asked first."""
+"""How much longer a flight may take for each operation before it is overdue."""
 FLIGHT_OPERATIONS = 512
 FLIGHT_BYTES = 4_194_304
 """How much rides together at most. A single request that is larger flies alone."""
@@ -49,10 +48,11 @@ class _Passenger:
     sees to its ``crew``, itself included.
     """
 
-    __slots__ = ("crew", "flight", "landing", "operations", "size", "turn")
+    __slots__ = ("crew", "flight", "landing", "operations", "patient", "size", "turn")
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation], patient: bool) -> None:
         self.operations = operations
+        self.patient = patient
         self.size = sum(map(size_bytes, operations))
         self.landing: Landing = Loss.NOT_RECEIVED
         self.crew: list[_Passenger] = []
@@ -63,13 +63,13 @@ class _Passenger:
 class Flights:
     """The flights to one node, at most ``limit`` at a time. ``send`` carries one out: a result for each operation, or a loss.
 
-    ``repeatable``: what flies here may be asked of another node although this one may still answer.
+    One is overdue after ``overdue_seconds``: the node may be paused, so others are asked first.
     """
 
-    def __init__(self, send: Callable[[list[Operation]], Landing], limit: int, *, repeatable: bool) -> None:
+    def __init__(self, send: Callable[[list[Operation]], Landing], limit: int, overdue_seconds: float) -> None:
         self._send = send
         self._limit = limit
-        self._repeatable = repeatable
+        self._overdue_seconds = overdue_seconds
         self._departed: set[_Passenger] = set()
         self._overdue: set[_Passenger] = set()
         self._waiting: deque[_Passenger] = deque()
@@ -79,9 +79,9 @@ class Flights:
         """Whether a flight is under way that should have landed."""
         return bool(self._overdue)
 
-    def ask(self, operations: Sequence[Operation]) -> Landing:
-        """The results of ``operations``, in order, or why there are none. Waits until then."""
-        me = _Passenger(operations)
+    def ask(self, operations: Sequence[Operation], *, patient: bool) -> Landing:
+        """The results of ``operations``, in order, or why there are none. Waits until then, or, if not ``patient``, until it is overdue."""
+        me = _Passenger(operations, patient)
         self._waiting.append(me)
         if self._may_depart():
             self._depart(me)
@@ -124,13 +124,14 @@ class Flights:
         if not _landed(flight, HELD_UP_SECONDS):
             if self._waiting and len(self._departed) < self._limit:
                 self._call_next()
-            if not _landed(flight, OVERDUE_SECONDS + OPERATION_SECONDS * sum(len(member.operations) for member in pilot.crew)):
+            if not _landed(flight, self._overdue_seconds + OPERATION_SECONDS * sum(len(member.operations) for member in pilot.crew)):
                 self._overdue.add(pilot)
                 self._strand()
-                if self._repeatable:
-                    for member in pilot.crew:
+                for member in pilot.crew:
+                    if not member.patient:
                         member.landing = Loss.NO_ANSWER
                         member.turn.set()
+                if not pilot.patient:
                     return
         flight.get()
 

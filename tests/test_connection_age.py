@@ -106,7 +106,7 @@ def test_a_gateway_calls_nodes_on_no_old_connection(tmp_path: Path, monkeypatch:
 
     fake.behave = note
     try:
-        cluster = connect(make_settings(authority.folder, nodes={"node-1": fake.url}, threshold=2))
+        cluster = connect(make_settings(authority.folder, nodes={"node-1": fake.url, "node-2": fake.url}, threshold=2))
         for _ in range(3):
             cluster.perform([Read(SECRET)])
         assert len(set(callers)) == 3

@@ -14,6 +14,13 @@ from gevent.pool import Pool
 from gateway.flights import FLIGHT_BYTES, FLIGHT_OPERATIONS, HELD_UP_SECONDS, Flights, Landing, Loss, size_bytes
 from model.operation import Create, Deleted, Failed, NewValue, Operation, Read, Result, SecretId
 
+LATE_SECONDS = 20.0
+SOON_SECONDS = 0.1
+
+
+def ask(flights: Flights, operations: list[Read], *, patient: bool = True) -> Landing:
+    return flights.ask(operations, patient=patient)
+
 
 def read(name: str) -> Read:
     return Read(SecretId("default", name))
@@ -54,17 +61,17 @@ def wait_until_waiting(flights: Flights, count: int) -> None:
 
 
 def test_a_free_flight_leaves_at_once() -> None:
-    flights = Flights(echo, 1, repeatable=True)
-    assert flights.ask([read("a"), read("b")]) == echo([read("a"), read("b")])
+    flights = Flights(echo, 1, LATE_SECONDS)
+    assert ask(flights, [read("a"), read("b")]) == echo([read("a"), read("b")])
 
 
 def test_those_who_wait_ride_together_in_the_next_flight() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 2, repeatable=True)
+    flights = Flights(gate.send, 2, LATE_SECONDS)
     pool = Pool(12)
-    first = [pool.spawn(flights.ask, [read(f"first-{i}")]) for i in range(2)]
+    first = [pool.spawn(ask, flights, [read(f"first-{i}")]) for i in range(2)]
     gate.wait_for(2)
-    later = [pool.spawn(flights.ask, [read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
+    later = [pool.spawn(ask, flights, [read(f"{i}-a"), read(f"{i}-b")]) for i in range(10)]
     wait_until_waiting(flights, 10)
     gate.open()
     assert [future.get(timeout=10) for future in first] == [echo([read(f"first-{i}")]) for i in range(2)]
@@ -74,12 +81,12 @@ def test_those_who_wait_ride_together_in_the_next_flight() -> None:
 
 def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_waiting() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 2, repeatable=True)
+    flights = Flights(gate.send, 2, LATE_SECONDS)
     pool = Pool(4)
-    first = pool.spawn(flights.ask, [read("first")])
+    first = pool.spawn(ask, flights, [read("first")])
     gate.wait_for(1)
     begun = time.monotonic()
-    later = [pool.spawn(flights.ask, [read(f"later-{i}")]) for i in range(3)]
+    later = [pool.spawn(ask, flights, [read(f"later-{i}")]) for i in range(3)]
     gate.wait_for(2)
     waited = time.monotonic() - begun
     gate.open()
@@ -91,13 +98,13 @@ def test_another_flight_leaves_beside_the_first_only_when_that_keeps_somebody_wa
 
 def test_a_flight_is_bounded_by_operations_and_by_bytes() -> None:
     gate = Gate()
-    flights = Flights(gate.send, 1, repeatable=True)
+    flights = Flights(gate.send, 1, LATE_SECONDS)
     big = FLIGHT_OPERATIONS // 2 + 1
     pool = Pool(4)
-    futures = [pool.spawn(flights.ask, [read("first")])]
+    futures = [pool.spawn(ask, flights, [read("first")])]
     gate.wait_for(1)
     for i in range(3):
-        futures.append(pool.spawn(flights.ask, [read(f"{i}")] * big))
+        futures.append(pool.spawn(ask, flights, [read(f"{i}")] * big))
         wait_until_waiting(flights, i + 1)
     gate.open()
     for future in futures:
@@ -117,72 +124,64 @@ def test_after_a_loss_those_who_waited_were_never_sent() -> None:
         assert go.wait(10)
         return Loss.NO_ANSWER
 
-    flights = Flights(send, 1, repeatable=True)
+    flights = Flights(send, 1, LATE_SECONDS)
     pool = Pool(4)
-    first = pool.spawn(flights.ask, [read("a")])
+    first = pool.spawn(ask, flights, [read("a")])
     assert entered.wait(10)
-    later = [pool.spawn(flights.ask, [read("b")]) for _ in range(3)]
+    later = [pool.spawn(ask, flights, [read("b")]) for _ in range(3)]
     wait_until_waiting(flights, 3)
     go.set()
     assert first.get(timeout=10) is Loss.NO_ANSWER
     assert [future.get(timeout=10) for future in later] == [Loss.NOT_RECEIVED] * 3
     assert sent == [1]
     go.set()
-    assert flights.ask([read("c")]) is Loss.NO_ANSWER
+    assert ask(flights, [read("c")]) is Loss.NO_ANSWER
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flight is overdue soon."""
-    monkeypatch.setattr("gateway.flights.OVERDUE_SECONDS", 0.1)
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_who_waits_behind_a_flight_that_is_overdue_was_never_sent_and_leaves(repeatable: bool) -> None:
+@pytest.mark.parametrize("patient", [True, False])
+def test_who_waits_behind_a_flight_that_is_overdue_was_never_sent_and_leaves(patient: bool) -> None:
     gate = Gate()
-    flights = Flights(gate.send, 1, repeatable=repeatable)
+    flights = Flights(gate.send, 1, SOON_SECONDS)
     pool = Pool(4)
-    first = pool.spawn(flights.ask, [read("first")])
+    first = pool.spawn(flights.ask, [read("first")], patient=patient)
     gate.wait_for(1)
-    assert flights.ask([read("later")]) is Loss.NOT_RECEIVED
+    assert ask(flights, [read("later")]) is Loss.NOT_RECEIVED
     assert flights.overdue
-    if repeatable:
+    if not patient:
         assert first.get(timeout=10) is Loss.NO_ANSWER
-        assert flights.overdue
+        assert flights.overdue, "although nobody waits for it any more"
     gate.open()
     first.join(10)
     gevent.sleep(0.01)
-    assert repeatable or first.get() == echo([read("first")])
+    assert not patient or first.get() == echo([read("first")])
     assert not flights.overdue
     assert [len(crew) for crew in gate.crews] == [1]
 
 
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_only_who_reads_leaves_a_flight_that_is_overdue(repeatable: bool) -> None:
+@pytest.mark.parametrize("who", ["pilot", "passenger", "nobody"])
+def test_only_who_is_not_patient_leaves_a_flight_that_is_overdue(who: str) -> None:
     gate, second = Gate(), Gate()
     gates = iter([gate, second])
 
     def send(operations: list[Operation]) -> Landing:
         return next(gates).send(operations)
 
-    flights = Flights(send, 1, repeatable=repeatable)
+    flights = Flights(send, 1, SOON_SECONDS)
     pool = Pool(4)
-    first = pool.spawn(flights.ask, [read("first")])
+    first = pool.spawn(flights.ask, [read("first")], patient=True)
     gate.wait_for(1)
-    riders = [pool.spawn(flights.ask, [read(name)]) for name in ("pilot", "passenger")]
+    riders = {name: pool.spawn(flights.ask, [read(name)], patient=name != who) for name in ("pilot", "passenger")}
     wait_until_waiting(flights, 2)
     gate.open()
     assert first.get(timeout=10) == echo([read("first")])
     second.wait_for(1)
-    if not repeatable:
-        gevent.sleep(0.5)
-        assert not any(rider.ready() for rider in riders)
-        second.open()
-    expected: list[Landing] = [Loss.NO_ANSWER] * 2 if repeatable else [echo([read("pilot")]), echo([read("passenger")])]
-    assert [rider.get(timeout=10) for rider in riders] == expected
+    if who in riders:
+        assert riders.pop(who).get(timeout=10) is Loss.NO_ANSWER
+    gevent.sleep(3 * SOON_SECONDS)
+    assert not any(rider.ready() for rider in riders.values())
     second.open()
+    for name, rider in riders.items():
+        assert rider.get(timeout=10) == echo([read(name)])
 
 
 def test_a_defect_in_one_flight_neither_hangs_the_others_nor_closes_the_road() -> None:
@@ -191,10 +190,10 @@ def test_a_defect_in_one_flight_neither_hangs_the_others_nor_closes_the_road() -
             raise RuntimeError
         return echo(operations)
 
-    flights = Flights(send, 1, repeatable=True)
+    flights = Flights(send, 1, LATE_SECONDS)
     with pytest.raises(RuntimeError):
-        flights.ask([read("bad")])
-    assert flights.ask([read("good")]) == echo([read("good")])
+        ask(flights, [read("bad")])
+    assert ask(flights, [read("good")]) == echo([read("good")])
 
 
 def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_their_limit() -> None:
@@ -213,12 +212,12 @@ def test_under_load_nothing_is_lost_mixed_or_sent_twice_and_flights_stay_within_
             for o, r in zip(operations, echo(operations), strict=True)
         ]
 
-    flights = Flights(send, 2, repeatable=True)
+    flights = Flights(send, 2, LATE_SECONDS)
 
     def client(number: int) -> None:
         for i in range(60):
             names = [f"{number}-{i}-{j}" for j in range(1 + (number + i) % 3)]
-            landing = flights.ask([read(name) for name in names])
+            landing = ask(flights, [read(name) for name in names])
             assert landing == [Deleted() if name.endswith("0") else Failed("unavailable", name) for name in names]
 
     pool = Pool(24)

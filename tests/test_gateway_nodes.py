@@ -56,8 +56,10 @@ def nodes(authority: Authority) -> Iterator[list[FakeNode]]:
 
 
 def road(authority: Authority, nodes: list[FakeNode], **changes: object) -> Cluster:
-    """The cluster of ``nodes``, asked in that order at first."""
+    """The cluster of ``nodes``, asked in that order at first. Beside a single one there is another, which does not run."""
     urls = {f"node-{i}": node.url for i, node in enumerate(nodes, 1)}
+    if len(urls) == 1:
+        urls["node-9"] = closed_port()
     cluster = connect(make_settings(authority.folder, nodes=urls, threshold=2, **changes))
     cluster._line = tuple(urls)
     return cluster
@@ -197,7 +199,7 @@ def test_a_node_that_answers_too_late_or_drips_is_given_up_at_the_deadline(autho
 def test_while_a_node_is_paused_others_are_asked(
     authority: Authority, nodes: list[FakeNode], operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.flights.OVERDUE_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.road.OVERDUE_SECONDS", 0.1)
     release = threading.Event()
     nodes[0].behave = lambda handler: release.wait(10) and drop(handler)
     cluster = road(authority, nodes)
