@@ -87,7 +87,8 @@ class Evidence:
 
         At the top of the chain, what is not chosen while a reading runs may be ordered after it. Below a chosen record that
         will not do: a late acceptance would make a version appear in a history that was already shown without it. So there a
-        node counts as one that may hold the record until it voted or is seen to refuse it (PROTO-5: a newer one is marked there).
+        node counts as one that may hold the record until it voted or is seen to refuse it (PROTO-5: a newer one is marked there), and
+        what it holds counts only if it will keep it (PROTO-6: likewise).
         """
         if tag in self._proven:
             return Standing.CHOSEN
@@ -109,7 +110,8 @@ class Evidence:
             return Standing.VOID
         if group is not None:
             return Standing.UNRESOLVED
-        accepted = sum(view.ballot.counts for view in holders.values()) if below else 0
+        kept = [view for node, view in holders.items() if _newest_mark(self.answers[node]) > tag] if below else []
+        accepted = sum(view.ballot.counts for view in kept)
         return Standing.CHOSEN if self._is_counted(tag) or accepted >= self.quorum.write else Standing.DOUBT
 
     def _is_counted(self, tag: Ballot) -> bool:

@@ -84,10 +84,7 @@ def step(seat: Seat, register: Register, message: Message, now_ms: int) -> tuple
         case Confirm():
             return _confirm(register, message.tag)
         case Void():
-            kept = tuple(
-                held for held in register.records if held.chosen or held.header.tag not in message.tags or held.ballot >= message.ballot
-            )
-            return _replace(register, records=kept), Noted(len(kept) < len(register.records))
+            return _void(register, message)
         case Release():
             return _end_lease(register, message.ballot), Noted(False)
         case Query():
@@ -141,6 +138,17 @@ def _confirm(register: Register, tag: Ballot) -> tuple[Register, Reply]:
     if held is None or held.chosen:
         return register, Noted(False)
     return _keep(register, _replace(held, chosen=True)), Noted(True)
+
+
+def _void(register: Register, void: Void) -> tuple[Register, Reply]:
+    """Drop what a vote showed to be dead. What lies below a record known to be chosen stays: histories rely on it (PROTO-9), and an older
+    Void may be late.
+    """
+    newest = max((held.header.tag for held in register.records if held.chosen), default=ZERO)
+    kept = tuple(
+        held for held in register.records if held.header.tag <= newest or held.header.tag not in void.tags or held.ballot >= void.ballot
+    )
+    return _replace(register, records=kept), Noted(len(kept) < len(register.records))
 
 
 def _erase(register: Register, tombstone: Header) -> tuple[Register, Reply]:

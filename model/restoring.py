@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from model.judging import Standing
 from model.machine import Send
 from model.message import Erase, Query, Repair, Snapshot, Write
@@ -15,6 +17,14 @@ from model.operation import SecretId
 from model.placement import share_index
 from model.reading import Reading
 from model.record import ZERO, Ballot, Header, Kind, sealed_is_sound, share_is_sound, shares_for
+
+
+def fenced_only(reading: Reading, fenced: frozenset[str]) -> Reading:
+    """The survey as the ``fenced`` alone answered it: what another does not hold it may yet accept, under a ballot that the lost store
+    helped (PROTO-12).
+    """
+    answers = {node: snapshot for node, snapshot in reading.answers.items() if node in fenced}
+    return msgspec.structs.replace(reading, answers=answers)
 
 
 def chosen(reading: Reading) -> tuple[Header, ...]:

@@ -19,12 +19,12 @@ from model.record import RETRY_KEPT_US, ZERO, Buried, Header, Kind, open_value
 def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | Header | None:
     """What became of the first attempt, or None if there was none that could have an effect.
 
-    A tombstone's header means: that delete was ours and was chosen, its erasures are still to be finished. A match that is
-    still in doubt proves nothing either way: ``writing_failed``, outcome unknown. A match whose value cannot be compared, because too
-    few shares are at hand, is ``voting_failed`` (SEM-20).
+    Of several the newest counts: older ones were forgotten when it was made, or had no effect. A tombstone's header means: that delete was
+    ours and was chosen, its erasures are still to be finished. A match that is still in doubt proves nothing either way:
+    ``writing_failed``, outcome unknown. A match whose value cannot be compared, because too few shares are at hand, is
+    ``voting_failed`` (SEM-20).
     """
-    unknown: Failed | None = None
-    for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
+    for header in sorted(evidence.headers.values(), key=lambda each: each.tag, reverse=True):
         for entry in _entries(header):
             if not compare_digest(entry.retry.key, retry.key):
                 continue
@@ -32,8 +32,7 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
             if standing is Standing.VOID:
                 continue
             if standing is not Standing.CHOSEN or entry.unsure:
-                unknown = Failed("writing_failed", names=(evidence.secret.name,))
-                continue
+                return Failed("writing_failed", names=(evidence.secret.name,))
             same = compare_digest(entry.retry.request, retry.request) and _same_value(evidence, header, value)
             if same is None:
                 return Failed("voting_failed", names=(evidence.secret.name,))
@@ -42,20 +41,21 @@ def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | He
             if header.kind is Kind.TOMBSTONE and header.retry is entry.retry:
                 return header
             return Deleted() if entry.deleted else Written((Version(entry.version, entry.valid_from),))
-    return unknown
+    return None
 
 
 def to_bury(evidence: Evidence, judgement: Judgement, now: int) -> tuple[Buried, ...]:
     """The digests that a tombstone must keep: of every record it buries, and of tombstones below, for 24 hours.
 
-    What was in doubt at the top has taken effect by now, or might as well have: nobody can tell. What is in doubt further down may have
-    been seen to be missing, or to be there; its retry stays in doubt, for to write once more may be to write twice.
+    What was in doubt at the very top has taken effect by now, or might as well have: nobody can tell. What is in doubt further down may
+    have been seen to be missing, or to be there; its retry stays in doubt, for to write once more may be to write twice.
     """
     head = judgement.head.tag if judgement.head is not None else ZERO
     doubts = {doubt.tag for doubt in judgement.doubts}
+    top = judgement.doubts[0].tag if judgement.doubts else None
     kept: dict[bytes, Buried] = {}
     for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
-        standing = Standing.CHOSEN if header.tag in doubts else evidence.standing(header.tag)
+        standing = Standing.CHOSEN if header.tag == top else evidence.standing(header.tag)
         if standing is Standing.VOID or (header.tag > head and header.tag not in doubts):
             continue
         for entry in _entries(header):

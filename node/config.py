@@ -106,6 +106,8 @@ def _check(settings: Settings) -> None:
     settings.quorum()
     if settings.id not in settings.nodes:
         raise ValueError("nodes must list this node's own id too")
+    if settings.voting_timeout_ms >= settings.operation_timeout_ms:
+        raise ValueError("voting_timeout_ms must be less than operation_timeout_ms: writing takes time too")
     for node, url in settings.nodes.items():
         try:
             Identity(settings.trust_domain, Role.NODE, node)

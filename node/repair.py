@@ -20,7 +20,7 @@ from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Que
 from model.operation import SecretId
 from model.reading import Reading, Wanted
 from model.repairing import repairs
-from model.restoring import chosen, doubtful, remembered, restored, shards_wanted, whole
+from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted, whole
 from node.config import Settings
 from node.coordinator import Coordinator
 from node.store import Store
@@ -218,8 +218,12 @@ class Repairer:
         False if it should be tried again: too few nodes answered, or too few to rebuild a share. A doubt is no reason to try
         again: whatever ends it will be a change that peers tell of. A recovering node relies on n-W+1 of the ``fenced`` (PROTO-12).
         """
+
+        def judged(reading: Reading) -> Reading:
+            return reading if fenced is None else fenced_only(reading, fenced)
+
         readings = self._chains(coordinator, secrets)
-        open_ = [reading.secret for reading in readings if doubtful(reading)]
+        open_ = [reading.secret for reading in readings if doubtful(judged(reading))]
         if open_:
             coordinator.settle(open_)
             settled = {reading.secret: reading for reading in self._chains(coordinator, open_)}
@@ -232,7 +236,7 @@ class Repairer:
         ]
         own = self._store.apply([Addressed(reading.secret, Query(shares=True, sealed=True, lineage=True)) for reading in heard])
         here = [(reading, whole(snapshot)) for reading, snapshot in zip(heard, own, strict=True) if isinstance(snapshot, Snapshot)]
-        lacking = [(reading, [header for header in chosen(reading) if header.tag not in tags]) for reading, tags in here]
+        lacking = [(reading, [header for header in chosen(judged(reading)) if header.tag not in tags]) for reading, tags in here]
         wanted = [(reading, header) for reading, headers in lacking for header in headers]
         asked = [send for reading, headers in lacking for send in shards_wanted(reading, *headers)]
         answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
@@ -241,7 +245,7 @@ class Repairer:
                 answers.setdefault((send.secret, send.message.tag), {})[send.node] = reply
         messages: list[Addressed] = []
         if not self._store.serving:
-            messages += [Addressed(reading.secret, write) for reading in heard for write in remembered(reading, self._settings.id)]
+            messages += [Addressed(reading.secret, write) for reading in heard for write in remembered(judged(reading), self._settings.id)]
         complete = len(heard) == len(readings)
         for reading, header in wanted:
             parts = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)

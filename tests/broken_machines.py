@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import exploration_restoring
 import fencing
 import msgspec
 import pytest
+import rejoining
 from rejoining import Recovery
 
 from model import participant, proposal, reading, repairing, restoring, retrying, shamir
@@ -47,6 +49,26 @@ def mixed_ballots(patch: Patch) -> None:
         judged = _standing(self, tag)
         accepted = [view for view in self.views.get(tag, {}).values() if view.ballot != ZERO]
         return Standing.CHOSEN if judged is Standing.DOUBT and len(accepted) >= self.quorum.write else judged
+
+    patch.setattr(Evidence, "standing", standing)
+
+
+def rival_asks_nobody(patch: Patch) -> None:
+    """PROTO-14: a writer takes a provisional record for void without having its group aborted."""
+
+    def standing(self: Evidence, tag: Ballot) -> Standing:
+        judged = _standing(self, tag)
+        return Standing.VOID if judged is Standing.UNRESOLVED and self.voted else judged
+
+    patch.setattr(Evidence, "standing", standing)
+
+
+def provisional_shown(patch: Patch) -> None:
+    """PROTO-14: a reader shows a provisional record without looking its group up."""
+
+    def standing(self: Evidence, tag: Ballot) -> Standing:
+        judged = _standing(self, tag)
+        return Standing.CHOSEN if judged is Standing.UNRESOLVED and not self.voted else judged
 
     patch.setattr(Evidence, "standing", standing)
 
@@ -153,6 +175,16 @@ def no_fence(patch: Patch) -> None:
         return register
 
     patch.setattr(fencing, "fenced", fenced)
+
+
+def unfenced_believed(patch: Patch) -> None:
+    """PROTO-12: what a node that was not fenced does not hold counts as something that it never will."""
+
+    def fenced_only(survey: Reading, fenced: frozenset[str]) -> Reading:
+        return survey
+
+    patch.setattr(exploration_restoring, "fenced_only", fenced_only)
+    patch.setattr(rejoining, "fenced_only", fenced_only)
 
 
 def no_recovery(patch: Patch) -> None:

@@ -44,7 +44,7 @@ def _machine() -> str:
 
 
 def specifications() -> Rows:
-    """The TLA+ configurations, but for the large ones: states, steps, and the mutations that TLC noticed."""
+    """The TLA+ configurations: states, steps, and the mutations that TLC noticed."""
     told = _run(sys.executable, "specs/tla/check.py")
     held = re.findall(r"\] (\w+) \.\.\. all invariants hold: ([\d,]+) states, ([\d,]+) steps", told)
     noticed = re.findall(r"\] (\w+) without '([\w ]+)' \.\.\. (\w+) violated", told)
@@ -72,11 +72,12 @@ def explorations() -> Rows:
 
 def simulations() -> Rows:
     """Whole clusters from a seed: schedules, the steps that they took, the calls that were judged, the faults that struck."""
-    import workload
+    from workload import Run
+    from workload_shapes import shape_of
 
     steps = calls = 0
     for seed in range(SIMULATED_SEEDS):
-        run = workload.Run(seed, workload.shape_of(seed))
+        run = Run(seed, shape_of(seed))
         run.go()
         steps, calls = steps + run.cluster.steps, calls + len(run.calls)
     return {"machines": {"schedules": SIMULATED_SEEDS, "steps": steps, "calls": calls}}

@@ -25,22 +25,11 @@ from typing import NamedTuple
 
 import evidence_figures
 from evidence_changes import Mutant, mutants, mutated
-from evidence_loading import passes, source_of
+from evidence_loading import TESTS, passes, source_of
 from evidence_survivors import explained
 
-OWN_TESTS = {
-    "quorum": "test_quorum.py",
-    "placement": "test_placement.py",
-    "judging": "test_judging.py",
-    "participant": "test_participant.py",
-    "retrying": "test_retrying.py",
-    "proposal": "test_proposal.py",
-    "reading": "test_reading.py",
-    "repairing": "test_repairing.py",
-    "restoring": "test_restoring.py",
-    "group": "test_group.py",
-}
-"""Each decision module, and the tests that are its own."""
+MODULES = ("quorum", "placement", "judging", "participant", "retrying", "proposal", "reading", "repairing", "restoring", "group")
+"""The decision modules. The tests of each that are its own are in ``test_MODULE.py`` and ``test_MODULE_*.py``."""
 OTHER_TESTS = ("test_session.py", "test_selection.py")
 
 
@@ -52,18 +41,23 @@ class Result(NamedTuple):
     seconds: float
 
 
+def own_tests(module: str) -> list[str]:
+    """The names of the files of a module's own tests."""
+    return [f"test_{module}.py", *sorted(path.name for path in TESTS.glob(f"test_{module}_*.py"))]
+
+
 def examine(module: str, every: int = 1, only: Collection[str] | None = None) -> Result:
     """Try every so manieth mutant, of those with the names ``only`` if given.
 
     Raises ValueError if the tests fail without any change: then nothing can be learnt from them.
     """
     began = time.monotonic()
-    own = OWN_TESTS[module]
-    others = [*(tests for tests in OWN_TESTS.values() if tests != own), *OTHER_TESTS]
-    if not passes(f"model.{module}", None, [own], others):
+    own = own_tests(module)
+    others = [*(tests for each in MODULES if each != module for tests in own_tests(each)), *OTHER_TESTS]
+    if not passes(f"model.{module}", None, own, others):
         raise ValueError(f"the tests of {module} fail without any change")
     chosen = [mutant for mutant in mutants(source_of(f"model.{module}"))[::every] if only is None or mutant.name in only]
-    survivors = tuple(_surviving(f"model.{module}", chosen, [own], others))
+    survivors = tuple(_surviving(f"model.{module}", chosen, own, others))
     return Result(len(chosen), survivors, time.monotonic() - began)
 
 
@@ -83,10 +77,10 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="only what survived when it was last recorded, which is brought up to date")
     parser.add_argument("--record", action="store_true", help="keep the result in docs/evidence.toml")
     asked = parser.parse_args()
-    if unknown := set(asked.modules) - set(OWN_TESTS):
+    if unknown := set(asked.modules) - set(MODULES):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     unexplained = 0
-    for module in asked.modules or OWN_TESTS:
+    for module in asked.modules or MODULES:
         recorded = evidence_figures.load()["mutants"][module] if asked.again else None
         result = examine(module, recorded["every"], recorded["survivors"]) if recorded is not None else examine(module, asked.every)
         survivors = [survivor.name for survivor in result.survivors]

@@ -109,7 +109,7 @@ PROMISES = (
         "An older value is never served in place of one that may be newer; never a wrong one",
         ("SEM-16", "PROTO-15", "PROTO-16", "PROTO-17", "STORE-5"),
         (
-            "test_reading.py::test_an_older_version_is_never_shown_in_place_of_one_in_doubt",
+            "test_reading_doubts.py::test_an_older_version_is_never_shown_in_place_of_one_in_doubt",
             "test_hostile_shares.py::test_with_fewer_than_k_sound_shares_there_is_no_value_and_never_another_one",
             EXPLORED,
         ),
@@ -136,8 +136,8 @@ PROMISES = (
         "A history once shown is only added to at its end; versions never change",
         ("SEM-10", "SEM-11", "SEM-15"),
         (
-            "test_judging.py::test_a_history_does_not_rely_on_a_node_that_could_still_accept_a_late_write",
-            "test_judging.py::test_a_head_that_is_known_by_counting_alone_fences_what_lies_below_it",
+            "test_judging_lineage.py::test_a_history_does_not_rely_on_a_node_that_could_still_accept_a_late_write",
+            "test_judging_lineage.py::test_a_head_that_is_known_by_counting_alone_fences_what_lies_below_it",
             EXPLORED,
             FUZZ,
         ),
@@ -255,7 +255,7 @@ FAULTS = (
         (
             "test_hostile_shares.py::test_a_share_that_is_not_the_right_one_is_passed_over_and_made_good",
             "test_hostile_shares.py::test_with_fewer_than_k_sound_shares_there_is_no_value_and_never_another_one",
-            "test_reading.py::test_a_corrupt_share_is_passed_over_for_a_sound_one",
+            "test_reading_shares.py::test_a_corrupt_share_is_passed_over_for_a_sound_one",
         ),
     ),
     Fault(

@@ -27,7 +27,7 @@ from model.session import Machine, Post, Session
 
 Actor = Session | Restore
 BOOTS = 1000
-"""Each job has so many boot numbers of its own, from its own number times this."""
+"""Each job has so many boot numbers, from its own number times this: one half for its operation, one for what it opens on the way."""
 
 
 class Openers:
@@ -65,6 +65,11 @@ def seat(case: Case, node: str, boot: int) -> Seat:
 def entropy(case: Case, boot: int) -> Entropy:
     key = sha256(b"%d" % boot).digest()
     return Entropy(key, key[:12], tuple(boot * 7 + power for power in range(1, case.quorum.threshold)))
+
+
+def author(boot: int) -> int:
+    """The job whose own operation writes under this boot number; 0 if it settles a group that it met, which is no part of its operation."""
+    return boot // BOOTS if boot % BOOTS < BOOTS // 2 else 0
 
 
 def group_of(number: int) -> str:

@@ -1,10 +1,11 @@
-"""The cases that are explored: three nodes, of which any two serve a secret, and what they and their clients do at once."""
+"""The cases that are explored: what a few nodes, three of which any two serve a secret if nothing else is said, and their clients do."""
 
 from __future__ import annotations
 
 from exploration_parts import Case, Faults, Job, Mend, Past, Rejoin, Settle
 
 from model.operation import Create, Delete, History, NewValue, Read, Retry, SecretId, Update
+from model.quorum import Quorum
 
 SECRET = SecretId("default", "a")
 OTHER = SecretId("default", "b")
@@ -22,6 +23,7 @@ def update(value: str, *, expected: int | None = None, retry: Retry | None = Non
 DELETE = Delete(SECRET, now=3000)
 READ = Read(SECRET)
 HISTORY = History(SECRET)
+GROUP = create("x", SECRET, OTHER)
 FOUNDED = Past("n1", create("one"))
 
 CASES = (
@@ -148,6 +150,30 @@ CASES = (
         Faults(rounds=1, disks=1),
     ),
     Case(
+        "rejoin_unfenced",
+        "a node of four loses its disk and recovers without having fenced one of the others, which is late with an update",
+        (Job("n1", Rejoin(SECRET)),),
+        (
+            Past("n1", create("one"), votes="1234", writes="1234", marks="1234"),
+            Past("n4", update("x"), votes="1234", writes="13", marks="", late=True),
+        ),
+        Faults(lost=1, disks=1),
+        Quorum(4, 2),
+    ),
+    Case(
+        "group_pair",
+        "two creates in one, and a create of one of the names, on two nodes that must both accept",
+        (Job("n1", GROUP), Job("n2", create("y"))),
+        faults=Faults(lost=1, rounds=1),
+        quorum=Quorum(2, 2),
+    ),
+    Case(
+        "group_left",
+        "a create of a name that a group left provisional on a single node, and a read of its other name",
+        (Job("n2", create("y")), Job("n3", Read(OTHER))),
+        (Past("n1", GROUP, writes="1", marks=""),),
+    ),
+    Case(
         "rejoin_rivals",
         "a node loses its disk and recovers between two updates",
         (Job("n2", update("x")), Job("n3", update("y")), Job("n1", Rejoin(SECRET))),
@@ -160,6 +186,7 @@ CASES = (
         "two updates and a read",
         (Job("n1", update("x")), Job("n2", update("y")), Job("n3", READ)),
         (FOUNDED,),
+        Faults(rounds=1),
         large=True,
     ),
     Case(
@@ -200,6 +227,19 @@ CASES = (
         large=True,
     ),
     Case(
+        "doubted",
+        "a delete that reached a single node stands on two updates in doubt; two histories; it is settled; a retry of the lower update",
+        (Job("n3", HISTORY), Job("n3", HISTORY, after=0), Job("n1", Settle(SECRET), after=1), Job("n2", update("x", retry=KEY), after=2)),
+        (
+            FOUNDED,
+            Past("n1", update("x", retry=KEY), writes="1", marks=""),
+            Past("n3", update("y"), votes="13", writes="13", marks=""),
+            Past("n1", DELETE, votes="12", writes="1", marks=""),
+        ),
+        Faults(rounds=1),
+        large=True,
+    ),
+    Case(
         "buried_read",
         "an update that reached a single node below another, a delete of both, a retry of that update, and a history",
         (Job("n3", DELETE), Job("n2", update("x", retry=KEY), after=0), Job("n1", HISTORY)),
@@ -211,9 +251,19 @@ CASES = (
         large=True,
     ),
     Case(
-        "group",
-        "two creates in one, and a create of one of the names",
-        (Job("n1", create("x", SECRET, OTHER)), Job("n2", create("y"))),
+        "group_read",
+        "two creates in one, a create of one of the names, and a read of the other, on two nodes that must both accept",
+        (Job("n1", GROUP), Job("n2", create("y")), Job("n1", Read(OTHER))),
+        faults=Faults(lost=1, rounds=1),
+        quorum=Quorum(2, 2),
+        large=True,
+    ),
+    Case(
+        "group_lost",
+        "a create of a name that a group left provisional on a single node, and a read of its other name, with a message lost",
+        (Job("n2", create("y")), Job("n3", Read(OTHER))),
+        (Past("n1", GROUP, writes="1", marks=""),),
+        Faults(lost=1, rounds=1),
         large=True,
     ),
 )

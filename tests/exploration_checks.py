@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import cast
 
 import msgspec
-from exploration_actors import BOOTS, machines, peers, seat
+from exploration_actors import author, machines, peers, seat
 from exploration_history import OPERATIONS, calls
 from exploration_parts import State, encode
 from exploration_world import World
@@ -59,7 +59,7 @@ class Checks:
         self._written: dict[int, int] = {}
 
     def __call__(self, state: State) -> None:
-        unheard = tuple(item for item in state.road if self.world.items[item].job < 0)
+        unheard = tuple(item for item in state.road if self.world.machines.items[item].job < 0)
         self._once(("inside", state.registers, unheard, state.ledger, state.blank, state.left.disks), lambda: self._look_inside(state))
         told = tuple(min(0, each) for each in state.jobs)
         begun = tuple(each != 0 for each in state.jobs)
@@ -69,9 +69,9 @@ class Checks:
 
     def insides(self, state: State) -> list[object]:
         """What nodes can hold, promises aside, without another step of a job; and what was told. Equal for equal contents."""
-        told = tuple(repr(self.world.results[-each]) if each < 0 else "" for each in state.jobs)
+        told = tuple(repr(self.world.machines.results[-each]) if each < 0 else "" for each in state.jobs)
         return [
-            (tuple(encode(self.world.registers[self._without_promise(each)]) for each in after.registers), told)
+            (tuple(encode(self.world.machines.registers[self._without_promise(each)]) for each in after.registers), told)
             for after in self.world.afterwards(state)
         ]
 
@@ -82,8 +82,8 @@ class Checks:
 
     def _without_promise(self, register: int) -> int:
         if register not in self._bare:
-            bare = msgspec.structs.replace(self.world.registers[register], promised=ZERO)
-            self._bare[register] = self.world.registers.number(encode(bare), bare)
+            bare = msgspec.structs.replace(self.world.machines.registers[register], promised=ZERO)
+            self._bare[register] = self.world.machines.registers.number(encode(bare), bare)
         return self._bare[register]
 
     def _judge(self, state: State) -> None:
@@ -91,7 +91,7 @@ class Checks:
         assert linearizable(history), "no order of the calls explains their answers: " + "; ".join(map(str, history))
 
     def _nothing_written(self, state: State) -> None:
-        for number, job in enumerate(self.world.jobs):
+        for number, job in enumerate(self.world.machines.jobs):
             stands = state.jobs[number]
             if stands >= 0 or not isinstance(job.task, OPERATIONS):
                 continue
@@ -100,19 +100,19 @@ class Checks:
 
     def _nothing_accepted(self, state: State) -> None:
         refused = {number + 1 for number, stands in enumerate(state.jobs) if stands < 0 and self._is_refused(stands)}
-        for number in range(1, len(self.world.ledger) + 1):
-            tag = self.world.ledger[number].header.tag
-            written = state.ledger >> number & 1 and tag.boot // BOOTS in refused
-            assert not written, f"job {tag.boot // BOOTS} was told that nothing was written, and {tag} was"
+        for number in range(1, len(self.world.machines.ledger) + 1):
+            tag = self.world.machines.ledger[number].header.tag
+            written = state.ledger >> number & 1 and author(tag.boot) in refused
+            assert not written, f"job {author(tag.boot)} was told that nothing was written, and {tag} was"
 
     def _is_refused(self, stands: int) -> bool:
-        result = self.world.results[-stands]
+        result = self.world.machines.results[-stands]
         return isinstance(result, Failed) and result.code in REFUSED
 
     def _is_work_of(self, number: int, item: int) -> bool:
         if item not in self._written:
-            message = self.world.items[item].send.message
-            self._written[item] = message.header.tag.boot // BOOTS if isinstance(message, Write) else 0
+            message = self.world.machines.items[item].send.message
+            self._written[item] = author(message.header.tag.boot) if isinstance(message, Write) else 0
         return self._written[item] == number + 1
 
     def _look_inside(self, state: State) -> None:
@@ -123,26 +123,26 @@ class Checks:
     def _inspect(self, state: State, bare: tuple[int, ...]) -> None:
         insides = self._insides(state)
         inspect(insides)
-        for place, secret in enumerate(self.world.secrets):
+        for place, secret in enumerate(self.world.machines.secrets):
             if secret.namespace:
                 self._read(insides, state, bare, place, secret)
 
     def _insides(self, state: State) -> Insides:
-        world, width = self.world, len(self.world.nodes)
-        registers: dict[str, dict[SecretId, Register]] = {node: {} for node in world.nodes}
+        world, width = self.world, len(self.world.machines.nodes)
+        registers: dict[str, dict[SecretId, Register]] = {node: {} for node in world.machines.nodes}
         for at, register in enumerate(state.registers):
-            registers[world.nodes[at % width]][world.secrets[at // width]] = world.registers[register]
+            registers[world.machines.nodes[at % width]][world.machines.secrets[at // width]] = world.machines.registers[register]
         insides = Insides(world.case.quorum, registers, {}, shares_lost=state.left.disks < world.case.faults.disks)
-        for number in range(1, len(world.ledger) + 1):
+        for number in range(1, len(world.machines.ledger) + 1):
             if state.ledger >> number & 1:
-                accepted = world.ledger[number]
-                secret = world.secrets[accepted.secret]
+                accepted = world.machines.ledger[number]
+                secret = world.machines.secrets[accepted.secret]
                 insides.headers.setdefault(secret, {})[accepted.header.tag] = accepted.header
                 insides.acceptances.setdefault((secret, accepted.header.tag, accepted.ballot), set()).add(accepted.node)
         return insides
 
     def _read(self, insides: Insides, state: State, bare: tuple[int, ...], place: int, secret: SecretId) -> None:
-        nodes, quorum = self.world.nodes, self.world.case.quorum
+        nodes, quorum = self.world.machines.nodes, self.world.case.quorum
         truth = list(chosen(insides, secret).values())
         latest = truth[-1] if truth else None
         up = [node for at, node in enumerate(nodes) if not state.blank >> at & 1]

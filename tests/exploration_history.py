@@ -30,7 +30,7 @@ def _played(world: World, state: State, number: int, past: Past) -> State:
     earlier = frozenset(state.road)
     state = world.begin(state, number)
     while state.jobs[number] > 0:
-        ready = [item for item in state.road if world.items[item].job == number and _reaches(world, past, item)]
+        ready = [item for item in state.road if world.machines.items[item].job == number and _reaches(world, past, item)]
         if ready:
             state = _sure(world.take(state, ready[0], frozenset(state.road) - {ready[0]}))
         else:
@@ -43,7 +43,7 @@ def _played(world: World, state: State, number: int, past: Past) -> State:
 
 
 def _reaches(world: World, past: Past, item: int) -> bool:
-    send = world.items[item].send
+    send = world.machines.items[item].send
     allowed = past.votes if isinstance(send.message, Vote | Query) else past.writes if isinstance(send.message, Write) else past.marks
     return send.node[1:] in allowed
 
@@ -58,7 +58,7 @@ def calls(world: World, state: State) -> list[Call]:
     past = len(world.case.past)
     eras = sorted({mask.bit_count() for mask in state.before})
     found = []
-    for number, job in enumerate(world.jobs):
+    for number, job in enumerate(world.machines.jobs):
         stands = state.jobs[number]
         if stands == 0 or not isinstance(job.task, OPERATIONS):
             continue
@@ -77,7 +77,7 @@ def _returned(state: State, number: int, eras: list[int]) -> int:
 
 
 def _told(world: World, stands: int) -> Result | None:
-    return cast("Result | None", world.results[-stands]) if stands < 0 else None
+    return cast("Result | None", world.machines.results[-stands]) if stands < 0 else None
 
 
 def _call(operation: Operation, invoked: int, returned: int, result: Result | None) -> Call | None:

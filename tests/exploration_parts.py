@@ -104,6 +104,19 @@ class State(NamedTuple):
     blank: int
     left: Faults
 
+    def is_blank(self, node: int) -> bool:
+        """Whether the node at this place has lost its disk and does not serve."""
+        return bool(self.blank >> node & 1)
+
+    def less(self, fault: str) -> State:
+        """The state with one ``fault`` fewer left."""
+        return self._replace(left=self.left._replace(**{fault: getattr(self.left, fault) - 1}))
+
+
+def put(row: tuple[int, ...], place: int, number: int) -> tuple[int, ...]:
+    """The row with another number at this place."""
+    return row if row[place] == number else (*row[:place], number, *row[place + 1 :])
+
 
 V = TypeVar("V")
 

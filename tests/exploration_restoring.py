@@ -20,7 +20,7 @@ from model.proposal import Intent, Proposal, Seat
 from model.quorum import Quorum
 from model.reading import Reading, Wanted
 from model.record import Header
-from model.restoring import chosen, doubtful, remembered, restored, shards_wanted
+from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted
 
 _replace = msgspec.structs.replace
 FLOOR = FENCE_COUNTERS
@@ -106,13 +106,14 @@ def _surveyed(restore: Restore, sends: list[Send]) -> Step:
     if survey.outcome is None:
         return restore, sends
     sends = [send for send in sends if send.node != seat.me]
-    if doubtful(survey) and not restore.settled:
+    judged = fenced_only(survey, restore.fenced)
+    if doubtful(judged) and not restore.settled:
         settling, votes = proposals.begin(seat, restore.secret, Intent("settle"), None, 0)
         restore, votes = _settled(_replace(restore, phase="settling", settling=settling), votes)
         return restore, sends + votes
     if len(survey.answers) < seat.quorum.read or len(restore.fenced & survey.answers.keys()) < _needed(seat.quorum):
         return _replace(restore, outcome=Failed("unavailable")), sends
-    asked = tuple(send for header in chosen(survey) for send in shards_wanted(survey, header))
+    asked = tuple(send for header in chosen(judged) for send in shards_wanted(survey, header))
     restore = _replace(restore, phase="gathering", open=asked)
     return (restore, [*sends, *asked]) if asked else (_finished(restore), sends)
 
@@ -149,8 +150,9 @@ def _gathering(restore: Restore, event: Event) -> Step:
 def _finished(restore: Restore) -> Restore:
     survey = restore.survey
     assert survey is not None
-    messages: list[Message] = list(remembered(survey, restore.seat.me))
-    for header in chosen(survey):
+    judged = fenced_only(survey, restore.fenced)
+    messages: list[Message] = list(remembered(judged, restore.seat.me))
+    for header in chosen(judged):
         messages += restored(restore.secret, header, _shown(restore, header), restore.seat.me)
     return _replace(restore, outcome=Restored(tuple(messages)))
 

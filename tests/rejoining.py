@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import simulation_upkeep as upkeep
 from fencing import FENCE_COUNTERS
 
 from model.machine import Send
@@ -16,7 +17,7 @@ from model.message import ChangePage, ChangesAfter, Fence, Message, Noted, Query
 from model.operation import SecretId
 from model.reading import Reading
 from model.record import Ballot, Header
-from model.restoring import chosen, doubtful, remembered, restored, shards_wanted, whole
+from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted, whole
 
 if TYPE_CHECKING:
     from simulation import Cluster
@@ -79,11 +80,11 @@ class Recovery:
             self.surveyed.update(found)
             done()
 
-        self.cluster.survey(self.node, secrets, surveyed)
+        upkeep.survey(self.cluster, self.node, secrets, surveyed)
 
     def _settle(self) -> None:
-        in_doubt = [secret for secret in self.keys if doubtful(self.surveyed[secret])]
-        self.cluster.settle_all(self.node, in_doubt, lambda: self._survey(in_doubt, self._gather))
+        in_doubt = [secret for secret in self.keys if doubtful(self._judged(secret))]
+        upkeep.settle_all(self.cluster, self.node, in_doubt, lambda: self._survey(in_doubt, self._gather))
 
     def _gather(self) -> None:
         quorum = self.cluster.quorum
@@ -96,10 +97,13 @@ class Recovery:
         ]
         self._exchange(asked, self._install)
 
+    def _judged(self, secret: SecretId) -> Reading:
+        return fenced_only(self.surveyed[secret], self.fenced)
+
     def _lacking(self, secret: SecretId) -> list[Header]:
         own = self.cluster.apply(self.node, secret, Query(shares=True, sealed=True, lineage=True))
         assert isinstance(own, Snapshot)
-        return [header for header in chosen(self.surveyed[secret]) if header.tag not in whole(own)]
+        return [header for header in chosen(self._judged(secret)) if header.tag not in whole(own)]
 
     def _install(self, heard: Heard) -> None:
         shards: dict[tuple[SecretId, Ballot], dict[str, Snapshot]] = {}
@@ -107,8 +111,8 @@ class Recovery:
             if isinstance(reply, Snapshot) and isinstance(send.message, Query) and send.message.tag is not None:
                 shards.setdefault((send.secret, send.message.tag), {})[send.node] = reply
         messages: list[tuple[SecretId, Message]] = []
-        for secret, reading in self.surveyed.items():
-            messages += [(secret, write) for write in remembered(reading, self.node.name)]
+        for secret in self.surveyed:
+            messages += [(secret, write) for write in remembered(self._judged(secret), self.node.name)]
         for secret in self.surveyed:
             for header in self._lacking(secret):
                 parts = restored(secret, header, shards.get((secret, header.tag), {}), self.node.name)

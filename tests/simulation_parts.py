@@ -18,7 +18,9 @@ class Faults:
 
     ``torn``: how many more of the writes are lost; ``late``: arrives after its sender was told that no reply will come; ``slow``: arrives
     after most others, and its sender waits; ``rob``: a node loses its disk, one at a time; ``full``: a disk begins or ends to refuse to
-    write; ``jump``: a node's clock leaps ahead.
+    write; ``jump``: a node's clock leaps ahead; ``cut``: a node is cut off from all others, or all are joined again; ``held``: a write is
+    under way for so long that whole operations fit in between. ``rob_writer``: a node that has just accepted a write loses its disk;
+    ``cut_writer``: one that has just heard of an acceptance is cut off.
     """
 
     lose: float = 0.0
@@ -33,10 +35,14 @@ class Faults:
     full: float = 0.0
     jump: float = 0.0
     slow: float = 0.0
+    rob_writer: float = 0.0
+    cut: float = 0.0
+    cut_writer: float = 0.0
+    held: float = 0.0
 
     @property
     def harmless(self) -> bool:
-        return self.lose == self.torn == self.late == self.crash == self.time_up == self.rob == self.full == 0
+        return self.lose == self.torn == self.late == self.crash == self.time_up == self.rob == self.full == self.cut == self.held == 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Node:
     """One server: durable registers and a session that dies with its process.
 
     ``store`` is the number of its disk, ``stores`` what it knows of those of others, ``floor`` up to where it was fenced; ``full``: its
-    disk refuses to write; ``ahead_ms``: how far its clock has jumped.
+    disk refuses to write; ``ahead_ms``: how far its clock has jumped; ``cut``: no other node reaches it, nor it them.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Node:
     floor: int = 0
     full: bool = False
     ahead_ms: int = 0
+    cut: bool = False
     stores: dict[str, int] = field(default_factory=dict)
     exchanges: dict[Task, Exchange] = field(default_factory=dict)
     session: Session = field(init=False)

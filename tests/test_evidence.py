@@ -13,7 +13,7 @@ from evidence_bugs import BUGS, Bug
 from evidence_changes import mutants
 from evidence_figures import load
 from evidence_loading import source_of
-from evidence_mutants import OWN_TESTS
+from evidence_mutants import MODULES
 from evidence_promises import FAULTS, PROMISES
 from evidence_survivors import REASONS, explained
 
@@ -67,7 +67,7 @@ def test_no_survivor_of_mutation_testing_is_left_open() -> None:
     assert [f"{module}: {name}" for module, reasons in REASONS.items() for name in reasons if not explained(module, name)] == []
 
 
-@pytest.mark.parametrize("module", OWN_TESTS)
+@pytest.mark.parametrize("module", MODULES)
 def test_no_two_changes_to_a_module_have_one_name(module: str) -> None:
     names = [mutant.name for mutant in mutants(source_of(f"model.{module}"))]
     assert len(set(names)) == len(names) > 20

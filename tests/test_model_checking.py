@@ -12,8 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from evidence_figures import load
 
 SPECIFICATIONS = Path(__file__).parent.parent / "specs" / "tla"
+PAGE = SPECIFICATIONS.parent.parent / "docs" / "model-checking.md"
 
 
 def _load_check() -> ModuleType:
@@ -50,10 +52,24 @@ def test_every_configuration_is_in_the_list_and_breaks_nothing_by_itself() -> No
     assert {mutation.configuration for mutation in check.MUTATIONS} <= set(files)
 
 
-def test_every_mutation_and_configuration_is_explained() -> None:
-    text = (SPECIFICATIONS.parent.parent / "docs" / "model-checking.md").read_text(encoding="utf-8")
-    for named in (*check.CONFIGURATIONS, *check.MUTATIONS):
-        assert f"`{named[0]}`" in text
+def test_every_mutation_and_configuration_is_explained_with_what_was_measured() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    measured = load()["specifications"]
+    for case in check.CONFIGURATIONS:
+        row = measured[case.name]
+        assert f"| `{case.name}` | {row['steps']:,} | {row['states']:,} | holds, explored completely |" in text
+    for mutation in check.MUTATIONS:
+        [noticed] = [each for each in measured[mutation.configuration]["mutations"] if each.startswith(f"{mutation.rule}: ")]
+        by = noticed.removeprefix(f"{mutation.rule}: ")
+        assert f"| `{mutation.rule}` | `{mutation.configuration}` | {mutation.meaning} | `{by}` |" in text
+
+
+def test_a_case_that_begins_with_a_past_is_run_from_its_true_beginning_too() -> None:
+    past, case = check.runs(["ballots"])[:2]
+    assert case.text.startswith("INIT Settling\nNEXT Next\nCONSTANTS")
+    assert past.text.startswith("SPECIFICATION Spec\nCONSTANTS")
+    assert past.text.endswith("INVARIANTS NeverSettling\n")
+    assert (past.refuted, case.refuted) == (True, False)
 
 
 @pytest.mark.parametrize("output", ["", "Error: Parsing or semantic analysis failed.", "java.lang.OutOfMemoryError"])
@@ -77,6 +93,4 @@ def test_the_specification_parses(module: str, tools: tuple[str, Path]) -> None:
 @pytest.mark.slow
 def test_the_smallest_case_holds_and_notices_a_broken_rule(tools: tuple[str, Path]) -> None:
     java, jar = tools
-    smallest = check.Configuration("erasures")
-    assert check.explore(java, jar, smallest).violated == ""
-    assert check.explore(java, jar, smallest, "erased").violated == "Shredded"
+    assert [check.explore(java, jar, run).violated for run in check.runs(["erasures", "erased"])] == ["", "Shredded"]

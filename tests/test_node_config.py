@@ -67,6 +67,7 @@ def test_settings_cannot_be_changed(file: Path) -> None:
         ("threshold = 2", 'threshold = "2"', "threshold"),
         ("threshold = 2", "threshold = 2\nwrite_quorum = 4", "write_raised"),
         ("threshold = 2", "threshold = 2\nlease_ms = 0", "lease_ms"),
+        ("threshold = 2", "threshold = 2\nvoting_timeout_ms = 4000", "voting_timeout_ms"),
         ("threshold = 2", "threshold = 2\nsurprise = 1", "surprise"),
         ('trust_domain = "kofn.local"', 'trust_domain = "KOFN"', "trust domain"),
         ("https://127.0.0.1:8201", "http://127.0.0.1:8201", "https://HOST:PORT"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from scenes import NODES, QUORUM, SECRET, ballot, cut_of, header_of, snapshot, view
 
 from model.judging import Standing
@@ -12,7 +13,7 @@ from model.message import Erase, Query, Repair, Snapshot, View, Write
 from model.quorum import Quorum
 from model.reading import Reading, Wanted
 from model.record import Ballot, Cut, Header, Kind
-from model.restoring import chosen, doubtful, is_whole, remembered, restored, shards_wanted, whole
+from model.restoring import chosen, doubtful, fenced_only, is_whole, remembered, restored, shards_wanted, whole
 
 ONE = cut_of(header_of(1))
 TWO = cut_of(header_of(2, ONE.header))
@@ -39,6 +40,16 @@ def by(*nodes: str, marked: tuple[Cut, ...] = (), accepted: tuple[Cut, ...] = ()
 
 def holders(record: Cut, *nodes: str) -> dict[str, Snapshot]:
     return {node: snapshot(view(record, node, chosen=True)) for node in nodes}
+
+
+def test_of_a_node_that_was_not_fenced_nothing_follows_from_what_it_does_not_hold() -> None:  # PROTO-12
+    everything = replace(by("n2", marked=(ONE,), accepted=(TWO,)), quorum=Quorum(4, 2))
+    everything = replace(everything, answers={**everything.answers, **by("n3", "n4", marked=(ONE,)).answers})
+    assert doubtful(everything) == (), "if all three could be believed, it was dead"
+    judged = fenced_only(everything, frozenset({"n2", "n3"}))
+    assert doubtful(judged) == (TWO.header,), "n4 may yet accept it, under a ballot that the lost store helped"
+    assert chosen(judged) == (ONE.header,)
+    assert [write.header for write in remembered(judged, "n1")] == [TWO.header]
 
 
 def test_every_chosen_record_is_taken_over_the_oldest_first() -> None:  # PROTO-13

@@ -115,6 +115,15 @@ def test_what_may_have_taken_effect_below_another_stays_in_doubt_for_its_retry()
     assert to_bury(both(tombstone, cut_of(again)), Judgement(again), 1006) == kept, "a later tombstone knows no more"
 
 
+def test_of_two_doubts_below_a_delete_only_the_upper_one_is_taken_for_made() -> None:  # SEM-22
+    base = cut_of(header_of(1))
+    lower = cut_of(header_of(2, base.header, retry=MINE))
+    upper = cut_of(header_of(3, base.header, lower.header, retry=retry("upper")))
+    seen = evidence(n1=snapshot(view(base, "n1", chosen=True), view(lower, "n1"), view(upper, "n1")), n2=snapshot(view(base, "n2")))
+    kept = to_bury(seen, seen.judge(), 1004)
+    assert [(each.retry, each.unsure) for each in kept] == [(MINE, True), (retry("upper"), False)]
+
+
 def test_of_what_all_nodes_can_tell_nothing_stays_in_doubt() -> None:  # SEM-22
     seen = below_another("n1", "n2", "n3", retry_=retry("above"))
     assert to_bury(seen, seen.judge(), 1004) == (Buried(retry("above"), False, 3, 1003),)
@@ -123,6 +132,17 @@ def test_of_what_all_nodes_can_tell_nothing_stays_in_doubt() -> None:  # SEM-22
 def test_an_attempt_known_to_have_been_made_outweighs_one_in_doubt() -> None:  # SEM-22
     seen = below_another("n1", "n2")
     assert to_bury(seen, seen.judge(), 1004) == (Buried(MINE, False, 3, 1003),)
+
+
+def test_an_attempt_in_doubt_takes_nothing_from_one_known_to_have_been_made_before() -> None:  # SEM-22
+    made = cut_of(header_of(1, retry=MINE))
+    unsure = cut_of(header_of(2, made.header, retry=MINE))
+    above = cut_of(header_of(3, made.header, unsure.header))
+    seen = evidence(
+        n1=snapshot(view(made, "n1", chosen=True), view(unsure, "n1"), view(above, "n1", chosen=True)),
+        n2=snapshot(view(above, "n2", chosen=True)),
+    )
+    assert to_bury(seen, seen.judge(), 1004) == (Buried(MINE, False, 1, 1001),)
 
 
 def _with(tombstone: Header, entries: tuple[Buried, ...]) -> Cut:

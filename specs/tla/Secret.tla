@@ -120,8 +120,9 @@ AfterConfirm(r, t) ==
   THEN Keep(r, t, [r.records[t] EXCEPT !.chosen = TRUE])
   ELSE r
 
-AfterVoid(r, b, tags) ==
-  LET Dead(t) == t \in tags /\ ~r.records[t].chosen /\ r.records[t].ballot < b
+AfterVoid(r, b, tags) ==                                               \* PROTO-6: what lies below a mark stays
+  LET marked == Max({None} \union {o \in DOMAIN r.records : r.records[o].chosen})
+      Dead(t) == t \in tags /\ t > marked /\ r.records[t].ballot < b
   IN [r EXCEPT !.records = Restrict(@, {t \in DOMAIN r.records : ~Dead(t)})]
 
 AfterErase(r, t) ==                                                   \* PROTO-8
@@ -152,19 +153,23 @@ Proven(answers) ==
     \union (IF "counted" \in Broken THEN {} ELSE Counted(answers))
 NewestMark(snapshot) == Max({None} \union {t \in DOMAIN snapshot.views : snapshot.views[t].chosen})
 
-Contradicted(answers, t) ==
-  \/ t \in Shown(answers) /\ \E q \in Proven(answers) : q < t /\ ~NamesAncestor(t, q)
-  \/ \E q \in Proven(answers) \intersect Shown(answers) : q > t /\ ~NamesAncestor(q, t)
+Contradicted(proven, shown, t) ==
+  \/ t \in shown /\ \E q \in proven : q < t /\ ~NamesAncestor(t, q)
+  \/ \E q \in proven \intersect shown : q > t /\ ~NamesAncestor(q, t)
 
 Standing(answers, t, voted) ==                                        \* PROTO-9
   LET holders == Holders(answers, t)
-      below == \E q \in Proven(answers) \intersect Shown(answers) : t \in Range(header[q].doubts)
+      shown == Shown(answers)
+      proven == Proven(answers)
+      below == \E q \in proven \intersect shown : t \in Range(header[q].doubts)
       without == {n \in (DOMAIN answers) \ holders :
                     answers[n].erased <= t /\ (~below \/ voted \/ NewestMark(answers[n]) > t)}
       acceptors == {n \in holders : answers[n].views[t].ballot # None /\ ~answers[n].views[t].hearsay}
-      mixed == (below \/ "ballots" \in Broken) /\ Cardinality(acceptors) >= WriteQuorum
-  IN IF t \in Proven(answers) THEN "chosen"
-     ELSE IF Contradicted(answers, t) THEN "void"
+      keepers == {n \in acceptors : NewestMark(answers[n]) > t}           \* no late Void empties these
+      mixed == \/ below /\ Cardinality(keepers) >= WriteQuorum
+               \/ "ballots" \in Broken /\ Cardinality(acceptors) >= WriteQuorum
+  IN IF t \in proven THEN "chosen"
+     ELSE IF Contradicted(proven, shown, t) THEN "void"
      ELSE IF N - Cardinality(without) < WriteQuorum THEN "void"
      ELSE IF mixed \/ t \in Counted(answers) THEN "chosen"
      ELSE "doubt"
@@ -181,11 +186,12 @@ Start(answers) ==
 Judge(answers, voted) ==                                              \* PROTO-10
   LET start == Start(answers)
       line == IF start = None THEN <<>> ELSE Ancestry(start)
-      ends == {i \in DOMAIN line : Standing(answers, line[i], voted) = "chosen"}
+      standing == [i \in DOMAIN line |-> Standing(answers, line[i], voted)]
+      ends == {i \in DOMAIN line : standing[i] = "chosen"}
       end == IF ends = {} THEN Len(line) + 1 ELSE CHOOSE i \in ends : \A j \in ends : i <= j
       found == IF ends = {} THEN None ELSE line[end]
       above == SubSeq(line, 1, end - 1)
-      Undecided(t) == Standing(answers, t, voted) = "doubt"
+      Undecided(t) == \E i \in 1..(end - 1) : line[i] = t /\ standing[i] = "doubt"
       unseen == found # None /\ found \notin Shown(answers)
   IN [head |-> IF unseen THEN None ELSE found,
       doubts |-> SelectSeq(above, Undecided) \o (IF unseen THEN <<found>> ELSE <<>>),
@@ -424,6 +430,7 @@ Fence(n, m) ==
   LET told == recovery[n]
       fence == IF told.fenced = {} THEN Max(BallotsInUse) ELSE told.fence
   IN /\ n \in Recovering
+     /\ told.answers = Nothing
      /\ m \in Nodes \ (told.fenced \union {n})
      /\ recovery' = [recovery EXCEPT ![n] = [told EXCEPT !.fence = fence, !.fenced = @ \union {m}]]
      /\ register' = [register EXCEPT ![m].floor = IF "fence" \in Broken THEN @ ELSE Max({@, fence})]
@@ -462,13 +469,14 @@ Rejoin(n) ==
   LET told == recovery[n]
       answers == told.answers
       sure == {t \in Shown(answers) : Standing(answers, t, FALSE) = "chosen"}
+      relied == IF "unfenced" \in Broken THEN answers ELSE Restrict(answers, told.fenced)   \* others may yet accept what they do not hold
       tombstones == {t \in sure : header[t].kind = "tombstone"}
       chosen == {t \in sure : \A o \in tombstones : o <= t}
       oldest == IF chosen = {} THEN None ELSE CHOOSE t \in chosen : \A o \in chosen : t <= o
       doubtful == IF "forget" \in Broken THEN {}
-                  ELSE {t \in Shown(answers) : t > oldest /\ Standing(answers, t, FALSE) = "doubt"}
+                  ELSE {t \in Shown(relied) : t > oldest /\ Standing(relied, t, FALSE) = "doubt"}
       floor == IF "floor" \in Broken THEN None ELSE told.fence
-      taken == TakeOver(Remember(Empty, answers, doubtful), answers, chosen)
+      taken == TakeOver(Remember(Empty, relied, doubtful), answers, chosen)
       heard == IF "survey" \in Broken THEN DOMAIN answers ELSE (DOMAIN answers) \intersect told.fenced
   IN /\ n \in Recovering
      /\ Cardinality(DOMAIN answers) >= ReadQuorum
@@ -480,28 +488,31 @@ Rejoin(n) ==
 
 -----------------------------------------------------------------------------
 FirstHeader == [kind |-> "value", incarnation |-> 1, sequence |-> 1, version |-> 1, base |-> None, doubts |-> <<>>]
+FirstHeld(marked) ==
+  [Empty EXCEPT !.promised = 1, !.records = (1 :> [ballot |-> 1, chosen |-> marked, share |-> TRUE, hearsay |-> FALSE])]
+FirstSent == {[type |-> "write", ballot |-> 1, tag |-> 1], [type |-> "confirm", tag |-> 1]}
+FirstAccepted(holders) == {[ballot |-> 1, tag |-> 1, node |-> n] : n \in holders}
+
+AllServe == [n \in Nodes |-> [serving |-> TRUE, lost |-> 0]]
+NotBegun == [phase |-> "voting", ballot |-> 0, answers |-> Nothing, cut |-> None, outcome |-> "none", shown |-> None, before |-> {}]
+NotAsked == [phase |-> "asking", answers |-> Nothing, rewritten |-> <<>>, outcome |-> "none", shown |-> None, history |-> {}, before |-> {}]
 
 Init ==
-  /\ store = [n \in Nodes |-> [serving |-> TRUE, lost |-> 0]]
+  /\ store = AllServe
   /\ header = [t \in Tags |-> IF Live /\ t = 1 THEN FirstHeader ELSE Unused]
-  /\ sent = IF Live THEN {[type |-> "write", ballot |-> 1, tag |-> 1], [type |-> "confirm", tag |-> 1]} ELSE {}
+  /\ sent = IF Live THEN FirstSent ELSE {}
   /\ IF Live
      THEN \E holders \in CASE Begin = "whole" -> {Nodes}
                            [] Begin = "missing" -> {Nodes \ {n} : n \in Nodes}
                            [] Begin = "partial" -> {h \in SUBSET Nodes : Cardinality(h) >= Max({K, N - K + 1})} :
           \E marked \in IF Begin = "partial" THEN SUBSET holders ELSE {holders} :
-            /\ register = [n \in Nodes |->
-                 IF n \in holders
-                 THEN [promised |-> 1, floor |-> None, erased |-> None, records |-> (1 :> [ballot |-> 1, chosen |-> n \in marked, share |-> TRUE, hearsay |-> FALSE])]
-                 ELSE Empty]
-            /\ accepted = {[ballot |-> 1, tag |-> 1, node |-> n] : n \in holders}
+            /\ register = [n \in Nodes |-> IF n \in holders THEN FirstHeld(n \in marked) ELSE Empty]
+            /\ accepted = FirstAccepted(holders)
      ELSE /\ register = [n \in Nodes |-> Empty]
           /\ accepted = {}
   /\ gone = {}
-  /\ proposal = [p \in Writers |-> [phase |-> "voting", ballot |-> 0, answers |-> Nothing, cut |-> None,
-                                    outcome |-> "none", shown |-> None, before |-> {}]]
-  /\ reading = [r \in Readers |-> [phase |-> "asking", answers |-> Nothing, rewritten |-> <<>>, outcome |-> "none",
-                                   shown |-> None, history |-> {}, before |-> {}]]
+  /\ proposal = [p \in Writers |-> NotBegun]
+  /\ reading = [r \in Readers |-> NotAsked]
   /\ recovery = [n \in Nodes |-> Idle]
 
 Next ==
