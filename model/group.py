@@ -114,9 +114,7 @@ def _proceed_all(group: Group) -> Step:
 
 def _decided(group: Group) -> Step:
     if group.decision.outcome != Decided(Kind.COMMIT):
-        aborted = isinstance(group.decision.outcome, Decided)
-        detail = "another write undid this one before it was complete" if aborted else ""
-        return _end(group, Failed("writing_failed", detail, _names(group.members)))
+        return _end(group, Failed("writing_failed", names=_names(group.members)))
     versions, sends = [], []
     for member in group.members:
         assert member.cut is not None, "a chosen member was cut"

@@ -141,9 +141,7 @@ def step(proposal: Proposal, event: Event) -> Step:
 
 def abandon(proposal: Proposal) -> Step:
     """End a proposal that waits in READY or CHOSEN for a group that failed: its lease is released."""
-    if proposal.phase is Phase.DONE:
-        return proposal, []
-    return _fail(_replace(proposal, cut=None), "voting_failed")
+    return (proposal, []) if proposal.phase is Phase.DONE else _fail(proposal, "voting_failed")
 
 
 def _vote(proposal: Proposal) -> list[Send]:
@@ -294,10 +292,11 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         return _fail(proposal, "secret_exists")
     if judgement.doubts and (live is None or intent.expected_version is not None):
         return _fail(proposal, "voting_failed", retry_ms=RETRY_MS if _slow(proposal) or proposal.contended else None)
-    if intent.verb in ("update", "delete") and live is None:
-        return _fail(proposal, "secret_not_found")
-    if intent.expected_version is not None and live is not None and live.version != intent.expected_version:
-        return _fail(proposal, "version_mismatch")
+    if intent.verb in ("update", "delete"):
+        if live is None:
+            return _fail(proposal, "secret_not_found")
+        if intent.expected_version not in (None, live.version):
+            return _fail(proposal, "version_mismatch")
     if intent.verb == "delete" and _slow(proposal) and proposal.patient and any(b.unsure for b in to_bury(evidence, judgement, intent.now)):
         return proposal, []
     proposal = _replace(proposal, phase=Phase.READY)
@@ -358,7 +357,7 @@ def _count_acceptances(proposal: Proposal) -> Step:
         return _fail(proposal, "writing_failed")
     if record.header.kind is Kind.TOMBSTONE:
         return _erase(proposal)
-    if proposal.hold and record.header.group is not None:
+    if record.header.group is not None:
         return _replace(proposal, phase=Phase.CHOSEN), []
     if record.header.kind is Kind.VALUE:
         return _finish(proposal, Written((Version(record.header.version, record.header.valid_from),)))

@@ -56,8 +56,8 @@ class Wanted(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """One read under way. ``order``: this node, then the peers in the order in which they are asked.
 
-    After the outcome ``evidence`` tells what was seen, ``target`` which version was read: what repair needs. ``chain``: all records of a
-    history that was read, newest first.
+    ``target``: the record that is read. ``chain``: all records of a history that was read, newest first. After the outcome ``evidence``
+    tells what was seen: what repair needs.
     """
 
     me: str
@@ -134,7 +134,7 @@ def _heard(reading: Reading, event: Heard) -> Step:
     node, message, reply = event.send.node, event.send.message, event.reply
     match reading.phase, message, reply:
         case Phase.ASKING, Query(tag=None), Snapshot():
-            return _advance(_replace(reading, answers={**reading.answers, node: _with_headers(reading, reply)}))
+            return _advance(_replace(reading, answers={**reading.answers, node: reply}))
         case Phase.ASKING, Query(tag=None), _:
             return _advance(_replace(reading, gone=reading.gone | {node}))
         case Phase.GATHERING, Query(), Snapshot() if message.tag is not None:
@@ -150,14 +150,6 @@ def _heard(reading: Reading, event: Heard) -> Step:
             contended = reading.contended or isinstance(reply, Refused)
             return _count_acceptances(_replace(reading, gone=reading.gone | {node}, contended=contended))
     return reading, []
-
-
-def _with_headers(reading: Reading, snapshot: Snapshot) -> Snapshot:
-    """Put back the headers that a peer left out because they are known here."""
-    own = reading.answers.get(reading.me)
-    known = {view.tag: view.header for view in own.views} if own is not None else {}
-    views = tuple(view if view.header is not None else _replace(view, header=known.get(view.tag)) for view in snapshot.views)
-    return _replace(snapshot, views=views)
 
 
 def _merge(before: Snapshot | None, reply: Snapshot) -> Snapshot:
@@ -243,8 +235,9 @@ def _count_acceptances(reading: Reading) -> Step:
     verdict = tally(len(reading.acks), open_, reading.quorum.write)
     if verdict == "pending":
         return reading, []
-    if verdict == "lost" or reading.rewritten is None:
+    if verdict == "lost":
         return _finish(reading, _unavailable(reading))
+    assert reading.rewritten is not None, "acceptances are of what was rewritten"
     header = reading.rewritten[1]
     confirms = to_all(reading.order, reading.secret, Confirm(header.tag))
     views = {node: _mark(snapshot, header.tag) for node, snapshot in reading.answers.items()}
@@ -261,7 +254,7 @@ def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
     if reading.wanted.decision:
         return _finish(reading, Decided(head.kind if head is not None else Kind.ABORT))
     if head is None or head.kind is not Kind.VALUE:
-        return _finish(_replace(reading, target=head), Failed("secret_not_found", names=(reading.secret.name,)))
+        return _finish(reading, Failed("secret_not_found", names=(reading.secret.name,)))
     if not reading.wanted.lineage:
         version = Version(head.version, head.valid_from)
         return _gather(_replace(reading, phase=Phase.GATHERING, target=head, version=version), evidence)
@@ -330,8 +323,7 @@ def _gather_more(reading: Reading, holders: Container[str], header: Header, shar
     short = max(header.threshold - len(shares), int(no_sealed)) - (len(waiting) if reading.patient else 0)
     if short > 0 and fresh:
         picked = fresh[:short]
-        queries = (Query(shares=True, sealed=no_sealed and node == picked[0], tag=header.tag) for node in picked)
-        sends = [Send(node, reading.secret, query) for node, query in zip(picked, queries, strict=True)]
+        sends = [Send(node, reading.secret, Query(shares=True, sealed=no_sealed and node == picked[0], tag=header.tag)) for node in picked]
         return _replace(reading, requested=reading.requested | set(picked)), sends
     return (reading, []) if waiting else _finish(reading, _unavailable(reading))
 

@@ -13,7 +13,7 @@ import msgspec
 
 from model.judging import Evidence, Judgement, Standing
 from model.operation import Deleted, Failed, Result, Retry, Version, Written
-from model.record import RETRY_KEPT_US, ZERO, Buried, Header, Kind, open_value
+from model.record import RETRY_KEPT_US, Buried, Header, Kind, open_value
 
 
 def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | Header | None:
@@ -50,13 +50,13 @@ def to_bury(evidence: Evidence, judgement: Judgement, now: int) -> tuple[Buried,
     What was in doubt at the very top has taken effect by now, or might as well have: nobody can tell. What is in doubt further down may
     have been seen to be missing, or to be there; its retry stays in doubt, for to write once more may be to write twice.
     """
-    head = judgement.head.tag if judgement.head is not None else ZERO
+    assert judgement.head is not None, "only what exists is deleted"
     doubts = {doubt.tag for doubt in judgement.doubts}
     top = judgement.doubts[0].tag if judgement.doubts else None
     kept: dict[bytes, Buried] = {}
     for header in sorted(evidence.headers.values(), key=lambda each: each.tag):
         standing = Standing.CHOSEN if header.tag == top else evidence.standing(header.tag)
-        if standing is Standing.VOID or (header.tag > head and header.tag not in doubts):
+        if standing is Standing.VOID or (header.tag > judgement.head.tag and header.tag not in doubts):
             continue
         for entry in _entries(header):
             unsure = entry.unsure or standing is not Standing.CHOSEN

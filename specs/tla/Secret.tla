@@ -468,8 +468,8 @@ TakeOver(r, answers, tags) ==
 Rejoin(n) ==
   LET told == recovery[n]
       answers == told.answers
-      sure == {t \in Shown(answers) : Standing(answers, t, FALSE) = "chosen"}
       relied == IF "unfenced" \in Broken THEN answers ELSE Restrict(answers, told.fenced)   \* others may yet accept what they do not hold
+      sure == {t \in Shown(relied) : Standing(relied, t, FALSE) = "chosen"}
       tombstones == {t \in sure : header[t].kind = "tombstone"}
       chosen == {t \in sure : \A o \in tombstones : o <= t}
       oldest == IF chosen = {} THEN None ELSE CHOOSE t \in chosen : \A o \in chosen : t <= o
