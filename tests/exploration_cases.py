@@ -90,13 +90,6 @@ CASES = (
         Faults(doubled=1),
     ),
     Case(
-        "halved",
-        "a delete that reached a single node, an update, and a read",
-        (Job("n2", update("x")), Job("n3", READ)),
-        (FOUNDED, Past("n1", DELETE, writes="1", marks="", late=True)),
-        Faults(rounds=1),
-    ),
-    Case(
         "retries",
         "an update and its retry at another node after its coordinator stopped",
         (Job("n1", update("x", retry=KEY)), Job("n2", update("x", retry=KEY), after=0)),
@@ -172,6 +165,14 @@ CASES = (
         "a create of a name that a group left provisional on a single node, and a read of its other name",
         (Job("n2", create("y")), Job("n3", Read(OTHER))),
         (Past("n1", GROUP, writes="1", marks=""),),
+    ),
+    Case(
+        "halved",
+        "a delete that reached a single node, an update, and a read",
+        (Job("n2", update("x")), Job("n3", READ)),
+        (FOUNDED, Past("n1", DELETE, writes="1", marks="", late=True)),
+        Faults(rounds=1),
+        large=True,
     ),
     Case(
         "rejoin_rivals",

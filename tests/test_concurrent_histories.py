@@ -17,8 +17,8 @@ from real_cluster import RealCluster
 pytestmark = pytest.mark.slow
 
 CLIENTS = 16
-SECONDS = 75.0
-SKEWED_SECONDS = 40.0
+SECONDS = 65.0
+SKEWED_SECONDS = 30.0
 AHEAD_SECONDS, BEHIND_SECONDS = 3600, -3600
 
 
