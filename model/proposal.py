@@ -185,6 +185,11 @@ def _slow(proposal: Proposal) -> bool:
     return len(proposal.answers) + len(proposal.gone) < proposal.seat.quorum.share_count
 
 
+def _worth_asking_again(proposal: Proposal) -> int | None:
+    """After how long a node that has not voted, or for somebody else, may tell more."""
+    return RETRY_MS if _slow(proposal) or proposal.contended else None
+
+
 def _count_votes(proposal: Proposal) -> Step:
     if proposal.needs:
         return proposal, []
@@ -280,8 +285,10 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         first = first_outcome(evidence, intent.retry, intent.value)
         if isinstance(first, Header):
             return _erase(_replace(proposal, cut=Cut(first, None, {})))
-        if isinstance(first, Failed) and first.code != "idempotency_key_reused" and _slow(proposal):
-            return (proposal, []) if proposal.patient else _fail(proposal, first.code, retry_ms=RETRY_MS)
+        if isinstance(first, Failed) and first.code != "idempotency_key_reused":
+            if _slow(proposal) and proposal.patient:
+                return proposal, []
+            return _fail(proposal, first.code, retry_ms=_worth_asking_again(proposal))
         if first is not None:
             return _finish(proposal, first)
     if intent.verb == "settle":
@@ -291,7 +298,7 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
     if intent.verb == "create" and live is not None:
         return _fail(proposal, "secret_exists")
     if judgement.doubts and (live is None or intent.expected_version is not None):
-        return _fail(proposal, "voting_failed", retry_ms=RETRY_MS if _slow(proposal) or proposal.contended else None)
+        return _fail(proposal, "voting_failed", retry_ms=_worth_asking_again(proposal))
     if intent.verb in ("update", "delete"):
         if live is None:
             return _fail(proposal, "secret_not_found")

@@ -67,7 +67,10 @@ class Worker(ThreadWorker):
         try:
             conn.init()
         except Exception as error:  # noqa: BLE001 - whatever a stranger does
-            logger.debug("a caller was not let in: %s", type(error).__name__)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                logger.warning("a caller from %s was not let in: %s", conn.client[0], error.verify_message)
+            else:
+                logger.debug("a caller was not let in: %s", type(error).__name__)
             with contextlib.suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
             turned_away: Future[bool] = Future()

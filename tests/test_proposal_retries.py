@@ -7,7 +7,7 @@ from scenes import SECRET, Bench, retry, to, without
 
 from model import proposal as proposals
 from model.machine import Heard, PatienceOver, Send
-from model.message import Confirm, Erase
+from model.message import Confirm, Erase, Locked
 from model.operation import Deleted, Failed, Result, Version, Written
 from model.proposal import Intent, Phase, Proposal
 from model.quorum import Quorum
@@ -42,6 +42,19 @@ def test_an_own_attempt_in_doubt_is_waited_for_and_then_reported_as_unknown() ->
     intent = Intent("create", 100, b"one", retry=retry("key"))
     torn(bench, intent, "n1")
     assert done(bench, intent, reaches=to("n1", "n2")).outcome == Failed("writing_failed", names=(SECRET.name,))
+
+
+def test_while_others_hold_the_secret_what_cannot_be_compared_may_be_asked_again() -> None:  # SEM-20
+    bench = Bench(Quorum(5, 3))
+    intent = Intent("create", 100, b"one", retry=retry("key"))
+    assert isinstance(done(bench, intent, reaches=to("n1", "n2", "n4")).outcome, Written)
+    bench.now_ms += 5000
+    machine, votes = bench.propose(intent)
+    machine, _ = heard(machine, bench, *votes[:2])
+    for busy in votes[3:]:
+        machine, _ = proposals.step(machine, Heard(busy, Locked(5)))
+    machine, _ = heard(machine, bench, votes[2])
+    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
 
 
 def test_an_old_attempt_below_the_head_is_judged_with_every_vote_at_hand() -> None:  # SEM-21

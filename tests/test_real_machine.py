@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from real_cluster import RealCluster, eventually
-from test_openapi import BEYOND_SCHEMAS, CHECKS, SPEC, kinds_of_requests
+from test_openapi import BEYOND_SCHEMAS, CHECKS, contract, kinds_of_requests
 from vault_machine import Cluster, VaultMachine
 
 from model.operation import Operation, Result
@@ -45,7 +45,7 @@ def api(cluster: RealCluster) -> Api:
 
 @pytest.mark.parametrize(("path", "method", "mode"), list(kinds_of_requests()), ids=lambda part: getattr(part, "value", part))
 def test_the_running_gateway_keeps_the_contract(cluster: RealCluster, path: str, method: str, mode: schemathesis.GenerationMode) -> None:
-    operation = schemathesis.openapi.from_path(SPEC)[path][method]
+    operation = contract()[path][method]
     must_be_understood = mode is schemathesis.GenerationMode.POSITIVE and (path, method) not in BEYOND_SCHEMAS
     headers = {"Authorization": f"Bearer {cluster.token}"}
 
