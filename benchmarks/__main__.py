@@ -20,7 +20,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.option("--quick", "scale", flag_value="quick", help="Two to three minutes: shorter runs, up to 10^3 secrets, faults once.")
-@click.option("--full", "scale", flag_value="full", help="Up to 10^5 secrets: a quarter of an hour.")
+@click.option("--full", "scale", flag_value="full", help="Up to 10^5 secrets, in shorter runs: ten minutes too.")
 @click.option("--output", type=_file, help="Write every run as JSON.")
 @click.option("--update", type=_file, help=f"Put the figures between {report.BEGIN} and {report.END} of this file.")
 @click.option("--plot", "picture", type=_file, help="Draw the figures as SVG.")

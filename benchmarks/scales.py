@@ -34,7 +34,7 @@ class Scale(NamedTuple):
 
 QUICK = Scale(0.2, 3, 1, (100, 1_000), 500)
 DEFAULT = Scale(1.2, 3, 3, (100, 1_000, 10_000), 2_000)
-FULL = DEFAULT._replace(stores=(*DEFAULT.stores, 100_000))
+FULL = DEFAULT._replace(seconds=0.6, stores=(*DEFAULT.stores, 100_000), missed=1_000)
 
 
 def measure(scale: Scale, console: Console) -> Results:
