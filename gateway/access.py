@@ -19,9 +19,9 @@ import msgspec
 from gevent.ssl import SSLSocket
 from werkzeug.wrappers import Request
 
-from gateway.audit import Trail
 from gateway.limiting import Limits
 from gateway.tls import stamp, uri_names
+from gateway.trail import Trail
 from model.callers import Callers, CallersError, decode, digest, split_token
 from model.errors import Forbidden, InvalidRequest, Unauthenticated
 from model.grants import Capability, Principal

@@ -14,7 +14,7 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import BaseConverter, MapAdapter
 
 from gateway.access import Access
-from gateway.audit import AuditLog, Trail
+from gateway.audit import AuditLog
 from gateway.config import Settings
 from gateway.env_api import EnvApi
 from gateway.failover import Nodes
@@ -22,6 +22,7 @@ from gateway.limiting import Limits
 from gateway.problem import SECURITY_HEADERS, render
 from gateway.secrets_api import SecretsApi
 from gateway.status_api import Metrics, StatusApi
+from gateway.trail import Trail
 from model.errors import AuditUnavailable, InvalidRequest, RateLimited
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ what was written is synced to the disk; a power cut may take what came after. If
 it, and every request is refused until an operator has looked and started the gateway anew.
 
 A request costs one write: an ``answer`` rides with the next line of any request, or goes with the next sync; and threads that want to write
-at the same time are combined, who gets the pen writes for all who wait. The chain (``model.audit``) goes on over files and restarts.
+at the same time are combined, who gets the pen writes for all who wait. The chain (``model.audit``) goes on over files and restarts
+(``gateway.audit_files``). What a request's lines say is ``gateway.trail``'s.
 """
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import logging
 import mmap
 import os
@@ -27,24 +26,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gateway.audit_files import finish_rotation, head_after, head_before, locked, rotated, sync_folder
 from model import audit
-from model.audit import GENESIS, ChainError, Head
 from model.errors import AuditUnavailable
 from model.version import format_time
 
 SYNC_SECONDS = 0.25
 CHECK_SECONDS = 0.1
 """How soon it is noticed that somebody took the file away."""
-LOCK_SECONDS = 30.0
-"""How long to wait for the process before to let go of the log; longer than a worker takes to end."""
 
 _MODE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 logger = logging.getLogger(__name__)
-
-
-class AuditError(Exception):
-    """The log cannot be used; the text names the file and says what an operator can do."""
 
 
 class _Entry:
@@ -58,7 +51,7 @@ class _Entry:
 
 
 class AuditLog:
-    """The log in the file at ``path``, for one process at a time. A file that outgrows ``limit_bytes`` is renamed ``NAME-LASTSEQ.SUFFIX``.
+    """The log in the file at ``path``, for one process at a time. A file that outgrows ``limit_bytes`` gets its final name.
 
     Raises AuditError where another process has it, or its last line is damaged; OSError where it cannot be opened.
     """
@@ -67,14 +60,14 @@ class AuditLog:
         self._path = path
         self._gateway = gateway
         self._limit_bytes = limit_bytes
-        self._lock_file = _locked(path.with_name(f"{path.name}.lock"))
+        self._lock_file = locked(path.with_name(f"{path.name}.lock"))
         self._queue_lock = threading.Lock()
         self._queue: list[_Entry] = []
         self._pen = threading.Lock()
         self._failing = self._unsynced = self._torn = self._lost = False
-        _finish_rotation(path)
+        finish_rotation(path)
         self._checked = 0.0
-        self._head = _head_before(path)
+        self._head = head_before(path)
         self._file = os.open(path, _MODE, 0o600)
         self._size = os.fstat(self._file).st_size
         cut_bytes = self._resume()
@@ -170,10 +163,10 @@ class AuditLog:
     def _rotate(self) -> None:
         """Give the file its final name and begin a new one: by a link, which unlike a rename never takes another file's place.
 
-        A crash in between leaves the file under both names; ``_finish_rotation`` sees to that.
+        A crash in between leaves the file under both names; ``finish_rotation`` sees to that.
         """
         os.fdatasync(self._file)
-        final, fresh = _rotated(self._path, self._head.seq), self._path.with_name(f"{self._path.name}.new")
+        final, fresh = rotated(self._path, self._head.seq), self._path.with_name(f"{self._path.name}.new")
         file = os.open(fresh, _MODE | os.O_TRUNC, 0o600)
         try:
             os.link(self._path, final)
@@ -187,7 +180,7 @@ class AuditLog:
             raise
         os.close(self._file)
         self._file, self._size = file, 0
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     def _resume(self) -> int:
         """Find the chain's end in the file as it was left; how many bytes of an unfinished line were cut off (0: none).
@@ -199,7 +192,7 @@ class AuditLog:
         with mmap.mmap(self._file, self._size, access=mmap.ACCESS_READ) as content:
             end = content.rfind(b"\n") + 1
             if end:
-                self._head = _after(content[content.rfind(b"\n", 0, end - 1) + 1 : end], self._path)
+                self._head = head_after(content[content.rfind(b"\n", 0, end - 1) + 1 : end], self._path)
         cut_bytes = self._size - end
         if cut_bytes:
             logger.warning("%s: an unfinished line of %d bytes is cut off", self._path, cut_bytes)
@@ -226,103 +219,3 @@ class AuditLog:
             logger.critical("the audit log cannot be synced (%s): requests are refused until the gateway is started anew", error.strerror)
         finally:
             os.close(file)
-
-
-class Trail:
-    """What one request leaves in the log. ``principal``, ``credential`` and ``namespace`` are set as they become known."""
-
-    __slots__ = ("_action", "_log", "_request_id", "_source", "_uses", "begun", "credential", "namespace", "principal")
-
-    def __init__(self, log: AuditLog, request_id: str, source: str, action: str) -> None:
-        self._log = log
-        self._request_id = request_id
-        self._source = source
-        self._action = action
-        self._uses: dict[str, list[str]] = {}
-        self.begun = False
-        self.principal: str | None = None
-        self.credential: str | None = None
-        self.namespace: str | None = None
-
-    def wants(self, capability: str, name: str) -> None:
-        """Note that the request is for ``capability`` on ``name``, which is a valid name, or the prefix of names."""
-        self._uses.setdefault(capability, []).append(name)
-
-    def begin(self) -> None:
-        """Record the request, before anything is done. Raises AuditUnavailable: then nothing may be done."""
-        self._log.write({"event": "request", **self._what()})
-        self.begun = True
-
-    def end(self, status: int, code: str | None) -> None:
-        """Record the answer. Raises AuditUnavailable if there is no other line of this request."""
-        if self.begun:
-            self._log.note({"event": "answer", "request": self._request_id, "status": status, "code": code})
-        else:
-            self._log.write({"event": "refusal", **self._what(), "status": status, "code": code})
-
-    def _what(self) -> dict[str, object]:
-        return {
-            "request": self._request_id,
-            "source": self._source,
-            "principal": self.principal,
-            "credential": self.credential,
-            "namespace": self.namespace,
-            "action": self._action,
-            "uses": {capability: list(dict.fromkeys(names)) for capability, names in self._uses.items()},
-        }
-
-
-def _locked(path: Path) -> int:
-    """The lock file at ``path``, held; waits for a process that is ending. Raises AuditError."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(file)
-                raise AuditError(f"{path}: another process writes this audit log; each gateway needs its own") from None
-            time.sleep(0.1)
-        else:
-            return file
-
-
-def _rotated(path: Path, seq: int) -> Path:
-    return path.with_name(f"{path.stem}-{seq:015}{path.suffix}")
-
-
-def _newest(path: Path) -> Path | None:
-    """The rotated file that the one at ``path`` follows; None for the first."""
-    return max(path.parent.glob(f"{glob.escape(path.stem)}-{'[0-9]' * 15}{glob.escape(path.suffix)}"), default=None)
-
-
-def _finish_rotation(path: Path) -> None:
-    """If a crash left the file under its final name too, let it have only that."""
-    newest = _newest(path)
-    if newest is not None and path.exists() and path.samefile(newest):
-        path.unlink()
-
-
-def _head_before(path: Path) -> Head:
-    """Where the chain stands before the first line of the file at ``path``: at the end of the newest rotated one."""
-    newest = _newest(path)
-    if newest is None:
-        return GENESIS
-    with newest.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _after(content[content.rfind(b"\n", 0, len(content) - 1) + 1 :], newest)
-
-
-def _after(line: bytes, path: Path) -> Head:
-    try:
-        return audit.follow(audit.before(line), line)
-    except ChainError as error:
-        raise AuditError(f"{path}: {error}; keep the file, but move it away: then a new chain begins") from error
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -21,9 +21,11 @@ from flask.testing import FlaskClient
 from gateway_fakes import SECRET, TOKEN, FakeVault, make_settings
 
 import gateway.audit
+import gateway.audit_files
 from cli.main import kofn
 from gateway.app import create_app
-from gateway.audit import CHECK_SECONDS, SYNC_SECONDS, AuditError, AuditLog
+from gateway.audit import CHECK_SECONDS, SYNC_SECONDS, AuditLog
+from gateway.audit_files import AuditError
 from model.errors import AuditUnavailable
 from model.operation import Failed
 
@@ -357,7 +359,7 @@ def test_a_log_whose_last_line_is_damaged_is_not_written_to(path: Path) -> None:
 
 
 def test_two_processes_never_write_one_log(log: AuditLog, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.audit, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(gateway.audit_files, "LOCK_SECONDS", 0.2)
     with pytest.raises(AuditError, match="another process"):
         AuditLog(path, "gateway-1", 10**6)
 
