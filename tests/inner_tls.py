@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from model.identity import Role
 from node.config import Settings
 
 TRUST_DOMAIN = "kofn.test"
+HANDSHAKE_SECONDS = 5.0
+CLOSING_SECONDS = 20.0
+"""Bounds against hanging."""
 
 
 class Party:
@@ -58,7 +63,7 @@ class Party:
 class Host:
     """A TLS server: every connection is handed to ``serve`` in a thread of its own, over and over until it is closed.
 
-    ``serve`` gets the socket and the body of one POST, and sends whatever it likes.
+    ``serve`` gets the socket and the body of one POST, and sends whatever it likes; it must not go on when the socket fails.
     """
 
     def __init__(self, context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket, bytes], None], port: int = 0) -> None:
@@ -67,15 +72,30 @@ class Host:
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         self.bodies: list[bytes] = []
-        self.connections: list[socket.socket] = []
+        self.connections: list[ssl.SSLSocket] = []
         self.attempts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def close(self) -> None:
+        """Take no new connection, end those that there are, and wait for their threads, each of which alone may close its own.
+
+        OpenSSL goes on with the number of a file that another thread has closed: what it still had to say, an alert, would go to
+        whoever was given that number since.
+        """
         self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would leave the thread in accept with an open port
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
+            assert time.monotonic() < deadline, "a thread does not end with its connection"
+            self.hang_up()
+            alive[0].join(0.05)
         self._listener.close()
-        for connection in self.connections:
-            connection.close()
+
+    def hang_up(self) -> None:
+        """End every connection that there is now."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -83,12 +103,15 @@ class Host:
                 plain, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._attend, args=(plain,), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._attend, args=(plain,), daemon=True))
+            self._threads[-1].start()
 
     def _attend(self, plain: socket.socket) -> None:
         self.attempts += 1
+        plain.settimeout(HANDSHAKE_SECONDS)
         try:
             with self._context.wrap_socket(plain, server_side=True) as connection:
+                connection.settimeout(None)
                 self.connections.append(connection)
                 while (body := _read_request(connection)) is not None:
                     self.bodies.append(body)

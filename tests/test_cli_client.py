@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -173,15 +174,21 @@ def test_a_server_without_tls_gets_no_token(run: Kofn, write: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            for _ in range(8):
-                connection, _ = server.accept()
-                with connection:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
                     received.append(connection.recv(65536))
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-        threading.Thread(target=serve, daemon=True).start()
+        serving = threading.Thread(target=serve)
+        serving.start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
         result = run("delete", "name", KOFN_URL=url) if write else run("get", "name", KOFN_URL=url)
+        server.shutdown(socket.SHUT_RDWR)
+        serving.join()
     assert result.exit_code == Exit.UNREACHABLE
     assert TOKEN.encode() not in b"".join(received)
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -18,6 +19,7 @@ from cli import local_plan, processes
 from cli.local_plan import HOST, Layout
 from node.worker import LINGER_SECONDS
 
+DRIP_SECONDS = 0.2
 EACH = 3
 """How many callers of each kind there are: all together fewer than the node has threads."""
 CROWD = 64
@@ -90,21 +92,51 @@ class Node:
         connection.sendall(data)
         return connection
 
-    def dripping(self, data: bytes) -> ssl.SSLSocket:
-        """A connection on which ``data`` is sent, and then ``x`` after ``x``."""
-        connection = self.sent(data)
-        threading.Thread(target=_drip, args=(connection,), daemon=True).start()
-        return connection
+    def dripping(self, data: bytes) -> Dripping:
+        """A caller who sends ``data``, and then ``x`` after ``x``."""
+        return Dripping(self.sent(data))
 
 
-def _drip(connection: ssl.SSLSocket) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            connection.sendall(b"x")
-            time.sleep(0.2)
+class Caller(Protocol):
+    """Somebody with a connection to the node."""
+
+    def recv(self, size: int, /) -> bytes:
+        """What the node sends next; nothing when it has closed the connection. Raises OSError, TimeoutError when it does neither."""
+
+    def close(self) -> None:
+        """Leave."""
 
 
-KINDS: dict[str, Callable[[Node], socket.socket]] = {
+class Dripping:
+    """A caller whose connection belongs to a thread of its own: two threads must never use one at a time."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._drip)
+        self._thread.start()
+
+    def recv(self, size: int, /) -> bytes:
+        self._thread.join(WAITING_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError
+        return b""
+
+    def close(self) -> None:
+        self._leaving.set()
+        self._thread.join()
+
+    def _drip(self) -> None:
+        self._connection.settimeout(DRIP_SECONDS)
+        with self._connection, contextlib.suppress(OSError):
+            while not self._leaving.is_set():
+                self._connection.sendall(b"x")
+                with contextlib.suppress(TimeoutError):
+                    if not self._connection.recv(65536):
+                        return
+
+
+KINDS: dict[str, Callable[[Node], Caller]] = {
     "silent": Node.tcp,
     "half a handshake": Node.half_shaken,
     "silent after the handshake": Node.tls,
@@ -127,7 +159,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def callers(node: Node) -> Iterator[dict[str, list[socket.socket]]]:
+def callers(node: Node) -> Iterator[dict[str, list[Caller]]]:
     """All of them at once, so that they are waited for together."""
     callers = {kind: [open_one(node) for _ in range(EACH)] for kind, open_one in KINDS.items()}
     yield callers
@@ -144,7 +176,7 @@ def test_others_are_served_while_callers_stop_half_way(node: Node) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_caller_that_stops_half_way_or_drips_is_disconnected(callers: dict[str, list[socket.socket]], kind: str) -> None:
+def test_a_caller_that_stops_half_way_or_drips_is_disconnected(callers: dict[str, list[Caller]], kind: str) -> None:
     for connection in callers[kind]:
         assert ended(connection), kind
 
@@ -181,7 +213,7 @@ def test_afterwards_the_node_serves_and_its_log_holds_nothing_that_they_sent(nod
     assert "xxx" not in log
 
 
-def ended(connection: socket.socket) -> bool:
+def ended(connection: Caller) -> bool:
     """Whether the other side closes the connection, perhaps with an answer, in the time that its own timeout gives."""
     try:
         while connection.recv(65536):
