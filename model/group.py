@@ -12,10 +12,11 @@ from itertools import chain
 import msgspec
 
 from model import proposal as proposals
+from model.intent import RETRY_MS, Decided, Intent, Seat
 from model.machine import Event, Heard, Proceed, Resolved, Send, to_all
 from model.message import Confirm
 from model.operation import Failed, NewValue, Result, Retry, Version, Written
-from model.proposal import RETRY_MS, Decided, Intent, Phase, Proposal, Seat
+from model.proposal import Phase, Proposal
 from model.record import Entropy, Kind, group_register
 
 _replace = msgspec.structs.replace

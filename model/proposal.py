@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
+from model.drafting import again, draft, writes
+from model.intent import RETRY_MS, Decided, Intent, Seat, Settled
 from model.judging import Evidence, Judgement
 from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, VotingOver, to_all
 from model.message import Accepted, Confirm, Erase, Erased, Locked, Promised, Refused, Release, Snapshot, Void, Vote, Write
-from model.operation import Deleted, Encoding, Failed, Result, Retry, SecretId, Version, Written
-from model.quorum import Quorum, tally
-from model.record import ZERO, Ballot, Cut, Entropy, Header, Kind, cut, shares_for
+from model.operation import Deleted, Failed, Result, SecretId, Version, Written
+from model.quorum import tally
+from model.record import ZERO, Ballot, Cut, Entropy, Header, Kind
 from model.retrying import first_outcome, to_bury
-from model.version import next_valid_from
 
 _replace = msgspec.structs.replace
-
-RETRY_MS = 20
-"""When nothing was written because another proposal was under way: ask again after about so long."""
 
 MAX_ROUNDS = 6
 """How often one proposal raises its ballot before it gives way."""
@@ -41,49 +38,6 @@ class Phase(enum.Enum):
     CHOSEN = enum.auto()
     ERASING = enum.auto()
     DONE = enum.auto()
-
-
-class Intent(msgspec.Struct, frozen=True):
-    """What a proposal wants. ``now``: gateway time, microseconds. ``decide`` is for a group's register: ``decision`` unless one stands."""
-
-    verb: Literal["create", "update", "delete", "settle", "decide"]
-    now: int = 0
-    value: bytes = b""
-    encoding: Encoding = "utf-8"
-    expected_version: int | None = None
-    retry: Retry | None = None
-    group: str | None = None
-    decision: Kind = Kind.ABORT
-
-    @property
-    def keeps_share(self) -> bool:
-        """Whether the coordinator must vote itself, since it keeps a share; a recovering node may still settle for others."""
-        return self.verb not in ("settle", "decide")
-
-    def __repr__(self) -> str:
-        return f"Intent({self.verb})"
-
-
-class Seat(msgspec.Struct, frozen=True):
-    """Who proposes, and where: coordinator, a random ``boot`` number for this proposal alone, quorum, the n nodes nearest first, lease."""
-
-    me: str
-    boot: int
-    quorum: Quorum
-    nodes: tuple[str, ...]
-    lease_ms: int
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """Outcome of ``settle``: nothing is in doubt that these nodes could settle."""
-
-    judgement: Judgement
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """Outcome of ``decide``: the group's one decision, COMMIT or ABORT."""
-
-    kind: Kind
 
 
 class Proposal(msgspec.Struct, frozen=True):
@@ -185,7 +139,7 @@ def _slow(proposal: Proposal) -> bool:
     return len(proposal.answers) + len(proposal.gone) < proposal.seat.quorum.share_count
 
 
-def _worth_asking_again(proposal: Proposal) -> int | None:
+def _retry_ms(proposal: Proposal) -> int | None:
     """After how long a node that has not voted, or for somebody else, may tell more."""
     return RETRY_MS if _slow(proposal) or proposal.contended else None
 
@@ -208,7 +162,7 @@ def _count_votes(proposal: Proposal) -> Step:
     if judgement.doubts:
         header = evidence.settleable(judgement.doubts[0])
         if header is not None:
-            return _settle(proposal, evidence, header)
+            return _send_writes(_replace(proposal, phase=Phase.SETTLING, cut=again(evidence, header)))
     return _decide(proposal, evidence, judgement)
 
 
@@ -261,21 +215,11 @@ def _resolved(proposal: Proposal, event: Resolved) -> Step:
     return _count_votes(_replace(proposal, groups=groups, needs=proposal.needs - {event.group}))
 
 
-def _settle(proposal: Proposal, evidence: Evidence, header: Header) -> Step:
-    """Write the record in doubt once more: the same tag, the same shares, under the own ballot (PROTO-11)."""
-    shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
-    again = Cut(header, evidence.sealed(header), shares)
-    return _send_writes(_replace(proposal, phase=Phase.SETTLING, cut=again))
-
-
 def _send_writes(proposal: Proposal) -> Step:
     record = proposal.cut
     assert record is not None, "a proposal writes only what it has cut"
     proposal = _replace(proposal, acks=frozenset(), gone=frozenset(), contended=frozenset())
-    return proposal, [
-        Send(node, proposal.secret, Write(proposal.ballot, record.header, record.shares.get(node), record.sealed))
-        for node in proposal.seat.nodes
-    ]
+    return proposal, writes(proposal.seat.nodes, proposal.secret, proposal.ballot, record)
 
 
 def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Step:
@@ -288,7 +232,7 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
         if isinstance(first, Failed) and first.code != "idempotency_key_reused":
             if _slow(proposal) and proposal.patient:
                 return proposal, []
-            return _fail(proposal, first.code, retry_ms=_worth_asking_again(proposal))
+            return _fail(proposal, first.code, retry_ms=_retry_ms(proposal))
         if first is not None:
             return _finish(proposal, first)
     if intent.verb == "settle":
@@ -298,7 +242,7 @@ def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Ste
     if intent.verb == "create" and live is not None:
         return _fail(proposal, "secret_exists")
     if judgement.doubts and (live is None or intent.expected_version is not None):
-        return _fail(proposal, "voting_failed", retry_ms=_worth_asking_again(proposal))
+        return _fail(proposal, "voting_failed", retry_ms=_retry_ms(proposal))
     if intent.verb in ("update", "delete"):
         if live is None:
             return _fail(proposal, "secret_not_found")
@@ -315,38 +259,9 @@ def _proceed(proposal: Proposal, event: Proceed) -> Step:
         return proposal, []
     if event.abort:
         proposal = _replace(proposal, intent=_replace(proposal.intent, decision=Kind.ABORT))
-    return _send_writes(_replace(proposal, phase=Phase.WRITING, cut=_cut(proposal)))
-
-
-def _cut(proposal: Proposal) -> Cut:
-    """The new record, standing on what was judged (PROTO-9)."""
-    intent, judgement, quorum = proposal.intent, proposal.judgement, proposal.seat.quorum
-    assert judgement is not None, "nothing is cut before the vote was judged"
-    head, doubts, live = judgement.head, judgement.doubts, judgement.live
-    below = doubts[0].version if doubts else live.version if live is not None else 0
-    times = [doubt.valid_from for doubt in doubts] + ([head.valid_from] if head is not None else [])
-    kind = {"delete": Kind.TOMBSTONE, "decide": intent.decision}.get(intent.verb, Kind.VALUE)
-    header = Header(
-        tag=proposal.ballot,
-        kind=kind,
-        incarnation=live.incarnation if live is not None else proposal.ballot,
-        sequence=judgement.next_sequence,
-        version=below + 1 if kind is Kind.VALUE else below,
-        base=head.tag if head is not None else None,
-        doubts=doubts,
-        valid_from=next_valid_from(intent.now, max(times, default=None)),
-        threshold=quorum.threshold,
-        placement=proposal.seat.nodes,
-        encoding=intent.encoding,
-        retry=intent.retry,
-        group=intent.group,
-    )
-    if kind is Kind.VALUE:
-        assert proposal.entropy is not None, "a value is sealed with fresh randomness"
-        return cut(proposal.secret, header, intent.value, proposal.entropy)
-    if kind is Kind.TOMBSTONE:
-        header = _replace(header, buried=to_bury(_evidence(proposal), judgement, intent.now))
-    return Cut(header, None, {})
+    assert proposal.judgement is not None, "nothing is written before the vote was judged"
+    record = draft(proposal.seat, proposal.intent, proposal.ballot, _evidence(proposal), proposal.judgement, proposal.entropy)
+    return _send_writes(_replace(proposal, phase=Phase.WRITING, cut=record))
 
 
 def _count_acceptances(proposal: Proposal) -> Step:
@@ -358,8 +273,8 @@ def _count_acceptances(proposal: Proposal) -> Step:
     if proposal.phase is Phase.SETTLING:
         if verdict == "lost":
             return _give_way(proposal) if proposal.contended else _fail(proposal, "voting_failed")
-        again, votes = _vote_again(proposal)
-        return again, [*to_all(proposal.seat.nodes, proposal.secret, Confirm(record.header.tag)), *votes]
+        voting, votes = _vote_again(proposal)
+        return voting, [*to_all(proposal.seat.nodes, proposal.secret, Confirm(record.header.tag)), *votes]
     if verdict == "lost":
         return _fail(proposal, "writing_failed")
     if record.header.kind is Kind.TOMBSTONE:

@@ -11,15 +11,17 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
+from model.drafting import again, writes
 from model.envelope import EnvelopeError
+from model.intent import RETRY_MS, Decided, Wanted
 from model.judging import Evidence, Judgement
 from model.machine import Event, Heard, PatienceOver, Resolved, Send, TimeUp, VotingOver, to_all
 from model.message import Accepted, Confirm, Query, Refused, Repair, Snapshot, Write
 from model.operation import Failed, Found, Result, SecretId, Version, Versions
-from model.proposal import RETRY_MS, Decided
 from model.quorum import Quorum, tally
-from model.record import Ballot, Header, Kind, open_value, shares_for
+from model.record import Ballot, Header, Kind, open_value
 from model.shamir import ShamirError
+from model.snapshots import marked, merged
 from model.version import intervals, valid_at
 
 _replace = msgspec.structs.replace
@@ -32,25 +34,6 @@ class Phase(enum.Enum):
     REWRITING = enum.auto()
     GATHERING = enum.auto()
     DONE = enum.auto()
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What is read: the latest version, or ``version``, or the one valid ``at`` a time, or the whole ``history``.
-
-    ``reveal``: rebuild the value. ``survey``: hear every node before judging, and gather what repair needs, but rebuild nothing.
-    ``decision``: the register is a group's; the outcome says how it was decided.
-    """
-
-    version: int | None = None
-    at: int | None = None
-    history: bool = False
-    reveal: bool = True
-    survey: bool = False
-    decision: bool = False
-
-    @property
-    def lineage(self) -> bool:
-        return self.history or self.version is not None or self.at is not None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -138,8 +121,8 @@ def _heard(reading: Reading, event: Heard) -> Step:
         case Phase.ASKING, Query(tag=None), _:
             return _advance(_replace(reading, gone=reading.gone | {node}))
         case Phase.GATHERING, Query(), Snapshot() if message.tag is not None:
-            merged = _merge(reading.answers.get(node), reply)
-            reading = _replace(reading, answers={**reading.answers, node: merged}, gathered=reading.gathered | {node})
+            shown = merged(reading.answers.get(node), reply)
+            reading = _replace(reading, answers={**reading.answers, node: shown}, gathered=reading.gathered | {node})
             return _gather(reading, reading.evidence)
         case Phase.GATHERING, Query(), _ if message.tag is not None:
             reading = _replace(reading, gathered=reading.gathered | {node}, gone=reading.gone | {node})
@@ -150,16 +133,6 @@ def _heard(reading: Reading, event: Heard) -> Step:
             contended = reading.contended or isinstance(reply, Refused)
             return _count_acceptances(_replace(reading, gone=reading.gone | {node}, contended=contended))
     return reading, []
-
-
-def _merge(before: Snapshot | None, reply: Snapshot) -> Snapshot:
-    """Add what a node showed of the target to what it showed before."""
-    views = {view.tag: view for view in before.views} if before is not None else {}
-    for view in reply.views:
-        old = views.get(view.tag, view)
-        share, sealed = view.share or old.share, view.sealed or old.sealed
-        views[view.tag] = _replace(view, chosen=view.chosen or old.chosen, share=share, sealed=sealed)
-    return _replace(reply, views=tuple(views.values()))
 
 
 def _resolved(reading: Reading, event: Resolved) -> Step:
@@ -209,9 +182,7 @@ def _ask_on(reading: Reading) -> Step | None:
     unasked = _unasked(reading)
     if unasked:
         return _ask(reading, unasked)
-    if _open(reading) and reading.patient:
-        return reading, []
-    return None
+    return (reading, []) if _open(reading) and reading.patient else None
 
 
 def _doubtful(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
@@ -223,16 +194,12 @@ def _doubtful(reading: Reading, evidence: Evidence, judgement: Judgement) -> Ste
     if header is None:
         return _finish(reading, _unavailable(reading))
     ballot = max(view.ballot for view in evidence.views[header.tag].values())
-    shares = shares_for(header, evidence.sound_shares(header), header.placement) if header.needs_shares else {}
-    sealed = evidence.sealed(header)
-    reading = _replace(reading, phase=Phase.REWRITING, rewritten=(ballot, header), acks=frozenset(), gone=frozenset())
-    writes = [Send(node, reading.secret, Write(ballot, header, shares.get(node), sealed)) for node in reading.order]
-    return reading, writes
+    sends = writes(reading.order, reading.secret, ballot, again(evidence, header))
+    return _replace(reading, phase=Phase.REWRITING, rewritten=(ballot, header), acks=frozenset(), gone=frozenset()), sends
 
 
 def _count_acceptances(reading: Reading) -> Step:
-    open_ = len(reading.order) - len(reading.acks) - len(reading.gone)
-    verdict = tally(len(reading.acks), open_, reading.quorum.write)
+    verdict = tally(len(reading.acks), len(reading.order) - len(reading.acks) - len(reading.gone), reading.quorum.write)
     if verdict == "pending":
         return reading, []
     if verdict == "lost":
@@ -240,13 +207,9 @@ def _count_acceptances(reading: Reading) -> Step:
     assert reading.rewritten is not None, "acceptances are of what was rewritten"
     header = reading.rewritten[1]
     confirms = to_all(reading.order, reading.secret, Confirm(header.tag))
-    views = {node: _mark(snapshot, header.tag) for node, snapshot in reading.answers.items()}
+    views = {node: marked(snapshot, header.tag) for node, snapshot in reading.answers.items()}
     reading, sends = _advance(_replace(reading, phase=Phase.ASKING, answers=views, gone=reading.asked - set(views)))
     return reading, confirms + sends
-
-
-def _mark(snapshot: Snapshot, tag: Ballot) -> Snapshot:
-    return _replace(snapshot, views=tuple(_replace(view, chosen=True) if view.tag == tag else view for view in snapshot.views))
 
 
 def _judged(reading: Reading, evidence: Evidence, judgement: Judgement) -> Step:
@@ -280,11 +243,10 @@ def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
 def _pick(reading: Reading, evidence: Evidence, versions: tuple[Version, ...]) -> Step:
     """Pick the version that was asked for from the history; of what the nodes have shown, only what is about that one is kept."""
     wanted = reading.wanted
-    if wanted.version is not None:
-        version = next((each for each in versions if each.version == wanted.version), None)
-    else:
-        assert wanted.at is not None, "a lineage is read for a history, a version or a time"
+    if wanted.at is not None:
         version = valid_at(versions, wanted.at)
+    else:
+        version = next((each for each in versions if each.version == wanted.version), None)
     if version is None:
         return _finish(reading, Failed("version_not_found", names=(reading.secret.name,)))
     target = next(header for header in reading.chain if header.version == version.version)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from model import reading as readings
+from model.intent import Decided, Wanted
 from model.machine import Event, Heard, Send
 from model.message import Query
 from model.operation import Result, SecretId, Versions
-from model.proposal import Decided
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import Ballot
 
 _replace = msgspec.structs.replace

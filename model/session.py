@@ -14,9 +14,10 @@ from model import proposal as proposals
 from model import reading as readings
 from model import selection as selections
 from model.group import Group
+from model.intent import Decided
 from model.machine import Event, Resolved, Send
 from model.operation import Failed
-from model.proposal import Decided, Proposal
+from model.proposal import Proposal
 from model.reading import Reading
 from model.record import Kind
 from model.selection import Selection

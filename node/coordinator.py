@@ -16,6 +16,7 @@ from model import proposal as proposals
 from model import reading as readings
 from model import selection as selections
 from model.envelope import KEY_BYTES, NONCE_BYTES
+from model.intent import RETRY_MS, Decided, Intent, Seat, Settled, Wanted
 from model.listing import merge
 from model.machine import Send
 from model.message import Addressed, NamePage, NamesAfter, Reply, Unfit
@@ -35,8 +36,8 @@ from model.operation import (
     Update,
 )
 from model.placement import place, secret_digest
-from model.proposal import RETRY_MS, Decided, Intent, Proposal, Seat, Settled
-from model.reading import Reading, Wanted
+from model.proposal import Proposal
+from model.reading import Reading
 from model.record import Entropy, group_register
 from model.selection import Outcome, Selection
 from model.session import Machine, Session, Task

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from model.intent import Wanted
 from model.machine import Send
 from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Query, Repair, Snapshot, Unfit
 from model.operation import SecretId
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.repairing import repairs
 from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted, whole
 from node.config import Settings

@@ -15,7 +15,7 @@ import pytest
 import rejoining
 from rejoining import Recovery
 
-from model import participant, proposal, reading, repairing, restoring, retrying, shamir
+from model import drafting, participant, proposal, reading, repairing, restoring, retrying, shamir
 from model.judging import Evidence, Judgement, Standing
 from model.message import Erase, Message, Repair, Reply, Vote, Write
 from model.operation import Result, Retry
@@ -140,7 +140,7 @@ def buries_only_the_sure(patch: Patch) -> None:
     def to_bury(evidence: Evidence, judgement: Judgement, now: int) -> tuple[Buried, ...]:
         return tuple(buried for buried in _to_bury(evidence, judgement, now) if not buried.unsure)
 
-    patch.setattr(proposal, "to_bury", to_bury)
+    patch.setattr(drafting, "to_bury", to_bury)
 
 
 def tombstone_forgotten(patch: Patch) -> None:

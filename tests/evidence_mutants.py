@@ -28,7 +28,19 @@ from evidence_changes import Mutant, mutants, mutated
 from evidence_loading import TESTS, passes, source_of
 from evidence_survivors import explained
 
-MODULES = ("quorum", "placement", "judging", "participant", "retrying", "proposal", "reading", "repairing", "restoring", "group")
+MODULES = (
+    "quorum",
+    "placement",
+    "judging",
+    "participant",
+    "retrying",
+    "drafting",
+    "proposal",
+    "reading",
+    "repairing",
+    "restoring",
+    "group",
+)
 """The decision modules. The tests of each that are its own are in ``test_MODULE.py`` and ``test_MODULE_*.py``."""
 OTHER_TESTS = ("test_session.py", "test_selection.py")
 

@@ -17,10 +17,11 @@ from exploration_restoring import Restore, begin, step
 from model import group as groups
 from model import proposal as proposals
 from model import reading as readings
+from model.intent import Intent, Seat, Wanted
 from model.machine import Event, Send
 from model.operation import Create, Delete, History, Read, SecretId, Update
-from model.proposal import Intent, Proposal, Seat
-from model.reading import Reading, Wanted
+from model.proposal import Proposal
+from model.reading import Reading
 from model.record import Entropy, group_register
 from model.repairing import repairs
 from model.session import Machine, Post, Session

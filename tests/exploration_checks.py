@@ -24,12 +24,13 @@ from linearizability import linearizable
 
 from model import proposal as proposals
 from model import reading as readings
+from model.intent import Intent, Wanted
 from model.machine import Heard, PatienceOver
 from model.message import Write
 from model.operation import Failed, Found, Result, SecretId, Version, Versions
 from model.participant import Seat, step
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import ZERO, Ballot, Header, Kind, Register, group_register
 from model.session import Session
 
@@ -161,7 +162,7 @@ class Checks:
         """What a reader is shown by these nodes at this moment; None if it would have to write first."""
         case, me = self.world.case, some[0]
         session = Session(
-            lambda group: proposals.begin(seat(case, me, 1), group_register(group), proposals.Intent("decide"), None, 0),
+            lambda group: proposals.begin(seat(case, me, 1), group_register(group), Intent("decide"), None, 0),
             lambda group: readings.begin(me, group_register(group), Wanted(reveal=False, decision=True), case.quorum, peers(case, me)),
         )
         _, posts = session.open(*readings.begin(me, secret, wanted, case.quorum, peers(case, me)))

@@ -13,12 +13,13 @@ from fencing import FENCE_COUNTERS
 
 from model import proposal as proposals
 from model import reading as readings
+from model.intent import Intent, Seat, Wanted
 from model.machine import Event, Heard, PatienceOver, Send, TimeUp, to_all
 from model.message import Fence, Message, Noted, Snapshot
 from model.operation import Failed, SecretId
-from model.proposal import Intent, Proposal, Seat
+from model.proposal import Proposal
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import Header
 from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from scenes import SECRET, Bench, Reaches, without
 
 from model import proposal as proposals
+from model.intent import Intent
 from model.machine import Heard, Send
 from model.message import Write
 from model.operation import Failed, Written
-from model.proposal import Intent, Proposal
+from model.proposal import Proposal
 from model.quorum import Quorum
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from scenes import SECRET, Bench, Reaches
 
 from model import reading as readings
+from model.intent import RETRY_MS, Intent, Wanted
 from model.machine import Heard, Send
 from model.operation import Failed
-from model.proposal import RETRY_MS, Intent, Proposal
+from model.proposal import Proposal
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 
 MISSING = Failed("secret_not_found", names=(SECRET.name,))
 UNAVAILABLE = Failed("unavailable", names=(SECRET.name,))

@@ -9,12 +9,13 @@ from model import participant
 from model import proposal as proposals
 from model import reading as readings
 from model.group import Group
+from model.intent import Intent, Seat, Wanted
 from model.machine import Event, Heard, Send
 from model.message import Confirm, Message, Release, Reply, Snapshot, View, Void
 from model.operation import NewValue, Retry, SecretId
-from model.proposal import Intent, Proposal, Seat
+from model.proposal import Proposal
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import ZERO, Ballot, Cut, Doubt, Entropy, Header, Held, Kind, Register, cut
 
 SECRET = SecretId("default", "db/password")

@@ -22,13 +22,11 @@ from simulation_machines import Opener
 from simulation_network import Network
 from simulation_parts import Exchange, Faults, Job, Node, Parcel
 
-from model import proposal as proposals
+from model.intent import RETRY_MS, Decided, Intent, Settled, Wanted
 from model.machine import Event, Heard, PatienceOver, Send, TimeUp
 from model.message import Accepted, Confirm, Message, Release, Reply, Void, Write
 from model.operation import Create, Delete, Failed, Operation, Result, SecretId, Update
-from model.proposal import Intent
 from model.quorum import Quorum
-from model.reading import Wanted
 from model.record import Ballot, Header, Register, group_register
 from model.session import Machine, Post, Session, Task
 
@@ -66,14 +64,14 @@ class Cluster:
         node = self.nodes[name]
         wanted = _written(operation) if self.faults.harmless else frozenset()
         if node.claimed & wanted:
-            done(Failed("write_conflict", retry_ms=proposals.RETRY_MS))
+            done(Failed("write_conflict", retry_ms=RETRY_MS))
             return
 
         def finished(machine: Machine) -> None:
             outcome = machine.outcome
             node.claimed -= wanted
             assert outcome is not None
-            assert not isinstance(outcome, proposals.Settled | proposals.Decided)
+            assert not isinstance(outcome, Settled | Decided)
             done(outcome)
 
         node.claimed |= wanted

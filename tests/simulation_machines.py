@@ -9,11 +9,12 @@ from simulation_parts import Node
 from model import group as groups
 from model import proposal as proposals
 from model import reading as readings
+from model.intent import Intent, Seat, Wanted
 from model.machine import Send
 from model.operation import Create, Delete, History, Operation, Read, SecretId, Update
-from model.proposal import Intent, Proposal, Seat
+from model.proposal import Proposal
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import Entropy, Register
 from model.session import Machine
 

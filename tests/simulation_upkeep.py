@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from simulation_parts import Job, Node
 
+from model.intent import Intent, Wanted
 from model.operation import SecretId
-from model.proposal import Intent, Proposal
-from model.reading import Reading, Wanted
+from model.proposal import Proposal
+from model.reading import Reading
 from model.repairing import repairs
 from model.session import Machine, Post
 

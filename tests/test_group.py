@@ -6,10 +6,11 @@ from group_scenes import DECISION, A, B, code, decision_at, done
 from scenes import Bench, ballot, cut_of, header_of, held, retry
 
 from model import group as groups
+from model.intent import Decided, Intent
 from model.machine import Heard, PatienceOver, Resolved, Send, TimeUp
 from model.message import Confirm, Write
 from model.operation import Version, Written
-from model.proposal import Decided, Intent, Phase
+from model.proposal import Phase
 from model.record import ZERO, Kind, Register, group_register
 
 

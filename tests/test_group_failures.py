@@ -8,10 +8,11 @@ from scenes import ENTROPY, Bench, ballot, cut_of, header_of, held, retry
 
 from model import group as groups
 from model.group import Group
+from model.intent import RETRY_MS, Intent
 from model.machine import Heard, Send, TimeUp
 from model.message import Refused, Release, Write
 from model.operation import Failed, SecretId
-from model.proposal import RETRY_MS, Intent, Phase
+from model.proposal import Phase
 from model.record import ZERO, Buried, Header, Kind, Register, cut
 
 

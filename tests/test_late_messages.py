@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from scenes import Bench, Machine, retry, step, to
 
+from model.intent import Intent, Wanted
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Query, Void, Vote, Write
 from model.operation import Versions, Written
-from model.proposal import Intent, Proposal
+from model.proposal import Proposal
 from model.quorum import Quorum
-from model.reading import Wanted
 from model.record import RETRY_KEPT_US
 
 KEY = retry("key")

@@ -6,10 +6,11 @@ from proposal_scenes import code, created, done, heard, torn
 from scenes import SECRET, Bench, ballot, to
 
 from model import proposal as proposals
+from model.intent import RETRY_MS, Intent, Settled
 from model.machine import Heard, PatienceOver, Proceed, Resolved, Send, TimeUp, VotingOver
 from model.message import Accepted, Locked, Promised, Refused, Snapshot, Unfit, Vote, Write
 from model.operation import Failed, Version, Written
-from model.proposal import Intent, Phase, Proposal, Settled
+from model.proposal import Phase, Proposal
 from model.record import ZERO
 
 
@@ -183,7 +184,7 @@ def test_time_is_up_while_voting_means_nothing_was_written() -> None:
     for event in (VotingOver(), TimeUp()):
         assert code(proposals.step(machine, event)[0].outcome) == "voting_failed"
         outcome = proposals.step(locked, event)[0].outcome
-        assert outcome == Failed("write_conflict", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+        assert outcome == Failed("write_conflict", names=(SECRET.name,), retry_ms=RETRY_MS)
 
 
 def test_time_is_up_while_writing_leaves_the_outcome_unknown() -> None:

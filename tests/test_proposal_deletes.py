@@ -6,10 +6,11 @@ from proposal_scenes import code, created, done, heard
 from scenes import SECRET, Bench, header_of, retry, without
 
 from model import proposal as proposals
+from model.intent import Intent
 from model.machine import Heard, Send, TimeUp
 from model.message import Accepted, Erase, Vote, Write
 from model.operation import Deleted, Version, Written
-from model.proposal import Intent, Phase
+from model.proposal import Phase
 from model.record import ZERO
 
 

@@ -7,10 +7,11 @@ from proposal_scenes import code, created, done, heard, torn
 from scenes import SECRET, Bench, ballot, cut_of, header_of, held, to, without
 
 from model import proposal as proposals
+from model.intent import RETRY_MS, Intent, Settled
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Confirm, Locked, Refused, Release, Void, Vote
 from model.operation import Failed, Version, Written
-from model.proposal import Intent, Phase, Settled
+from model.proposal import Phase
 from model.quorum import Quorum
 from model.record import ZERO, Ballot, Register, share_is_sound
 
@@ -64,7 +65,7 @@ def test_while_something_is_in_doubt_slow_nodes_are_waited_for_and_out_of_patien
         machine, more = proposals.step(machine, Heard(send, bench.apply(send.node, send.message)))
         assert (machine.phase, more) == (Phase.VOTING, [])
     impatient, _ = proposals.step(machine, PatienceOver())
-    assert impatient.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+    assert impatient.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=RETRY_MS)
     last, _ = proposals.step(machine, Heard(votes[2], bench.apply("n3", votes[2].message)))
     assert code(last.outcome) == "secret_not_found"
 
@@ -117,7 +118,7 @@ def test_a_doubt_that_a_running_proposal_may_end_is_worth_asking_about_again() -
     machine, votes = bench.propose(Intent("update", 200, b"x"))
     machine, _ = proposals.step(machine, Heard(votes[2], Locked(10)))
     machine, _ = heard(machine, bench, *votes[:2])
-    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=RETRY_MS)
 
 
 def test_what_a_vote_judged_void_is_told_under_the_ballot_that_judged_it() -> None:  # PROTO-6

@@ -6,9 +6,10 @@ from proposal_scenes import code, heard
 from scenes import SECRET, Bench, ballot, cut_of, header_of, held
 
 from model import proposal as proposals
+from model.intent import Decided, Intent
 from model.machine import PatienceOver, Proceed, Resolved
 from model.operation import Version, Written
-from model.proposal import Decided, Intent, Phase, Proposal
+from model.proposal import Phase, Proposal
 from model.record import ZERO, Kind, Register, group_register
 
 

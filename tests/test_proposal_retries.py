@@ -6,10 +6,11 @@ from proposal_scenes import code, created, done, heard, torn
 from scenes import SECRET, Bench, retry, to, without
 
 from model import proposal as proposals
+from model.intent import RETRY_MS, Intent
 from model.machine import Heard, PatienceOver, Send
 from model.message import Confirm, Erase, Locked
 from model.operation import Deleted, Failed, Result, Version, Written
-from model.proposal import Intent, Phase, Proposal
+from model.proposal import Phase, Proposal
 from model.quorum import Quorum
 
 
@@ -54,7 +55,7 @@ def test_while_others_hold_the_secret_what_cannot_be_compared_may_be_asked_again
     for busy in votes[3:]:
         machine, _ = proposals.step(machine, Heard(busy, Locked(5)))
     machine, _ = heard(machine, bench, votes[2])
-    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+    assert machine.outcome == Failed("voting_failed", names=(SECRET.name,), retry_ms=RETRY_MS)
 
 
 def test_an_old_attempt_below_the_head_is_judged_with_every_vote_at_hand() -> None:  # SEM-21
@@ -76,7 +77,7 @@ def test_out_of_patience_an_own_attempt_in_doubt_may_be_asked_for_again() -> Non
     for send in votes[:2]:
         machine, _ = proposals.step(machine, Heard(send, bench.apply(send.node, send.message)))
     machine, _ = proposals.step(machine, PatienceOver())
-    assert machine.outcome == Failed("writing_failed", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+    assert machine.outcome == Failed("writing_failed", names=(SECRET.name,), retry_ms=RETRY_MS)
 
 
 def told_last(send: Send) -> bool:

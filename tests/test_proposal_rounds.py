@@ -6,10 +6,11 @@ from proposal_scenes import code, done, heard
 from scenes import SECRET, Bench, ballot
 
 from model import proposal as proposals
+from model.intent import RETRY_MS, Intent
 from model.machine import Heard, TimeUp
 from model.message import Locked, Refused
 from model.operation import Failed, Written
-from model.proposal import Intent, Phase
+from model.proposal import Phase
 from model.quorum import Quorum
 from model.record import ZERO, Register
 
@@ -22,7 +23,7 @@ def test_a_vote_lost_to_a_lease_may_be_asked_again() -> None:  # PROTO-4
     bench.registers = {key: Register(ZERO, lease=register.lease) for key, register in bench.registers.items()}
     outcome = done(bench, Intent("create", 100, b"y")).outcome
     assert isinstance(outcome, Failed)
-    assert (outcome.code, outcome.retry_ms) == ("write_conflict", proposals.RETRY_MS)
+    assert (outcome.code, outcome.retry_ms) == ("write_conflict", RETRY_MS)
 
 
 def test_nodes_that_have_not_answered_yet_are_not_counted_as_unreachable() -> None:
@@ -55,7 +56,7 @@ def test_a_vote_lost_to_others_is_taken_again_if_just_enough_nodes_can_be_reache
 def test_a_refusal_under_the_own_ballot_is_no_reason_to_raise_it() -> None:
     machine, votes = Bench().propose(Intent("create", 100, b"x"))
     machine, _ = proposals.step(machine, Heard(votes[0], Refused(machine.ballot)))
-    assert machine.outcome == Failed("write_conflict", names=(SECRET.name,), retry_ms=proposals.RETRY_MS)
+    assert machine.outcome == Failed("write_conflict", names=(SECRET.name,), retry_ms=RETRY_MS)
 
 
 def test_a_proposal_votes_as_often_as_its_rounds_and_no_oftener() -> None:

@@ -7,12 +7,12 @@ from reading_scenes import BUSY, MISSING, UNAVAILABLE, heard, kept, propose, rea
 from scenes import SECRET, Bench, ballot, cut_of, header_of, held, to
 
 from model import reading as readings
+from model.intent import Decided, Intent, Wanted
 from model.machine import Event, Heard, PatienceOver, Proceed, Resolved, Send, TimeUp, VotingOver
 from model.message import Confirm, Query, Repair
 from model.operation import Failed, Found, Version, Versions
-from model.proposal import Decided, Intent
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import Kind, Register, group_register
 
 

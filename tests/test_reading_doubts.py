@@ -7,12 +7,12 @@ from reading_scenes import BUSY, MISSING, UNAVAILABLE, heard, kept, propose, rea
 from scenes import SECRET, Bench, ballot, cut_of, header_of, held, snapshot, to, view, without
 
 from model import reading as readings
+from model.intent import Intent, Wanted
 from model.machine import Heard, PatienceOver, Proceed, Send
 from model.message import Accepted, Query, Refused, Write
 from model.operation import Failed, Found, Version, Versions
-from model.proposal import Intent
 from model.quorum import Quorum
-from model.reading import Phase, Reading, Wanted
+from model.reading import Phase, Reading
 from model.record import Kind, Register, share_is_sound
 
 

@@ -8,12 +8,12 @@ from reading_scenes import BUSY, UNAVAILABLE, heard, kept, propose, read
 from scenes import ENTROPY, SECRET, Bench, ballot, cut_of, header_of, held, snapshot, to, view, without
 
 from model import reading as readings
+from model.intent import Intent, Wanted
 from model.machine import Heard, PatienceOver
 from model.message import Erase, Query, Snapshot, Unfit, Write
 from model.operation import Found, Version
-from model.proposal import Intent
 from model.quorum import Quorum
-from model.reading import Phase, Wanted
+from model.reading import Phase
 from model.record import Register, cut
 
 

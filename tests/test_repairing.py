@@ -7,11 +7,11 @@ from itertools import permutations
 import msgspec
 from scenes import QUORUM, SECRET, Bench, ballot, cut_of, header_of, held, snapshot, to, view, without
 
+from model.intent import Intent, Wanted
 from model.machine import Send
 from model.message import Confirm, Erase, Repair, Snapshot, Write
-from model.proposal import Intent
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import ZERO, Cut, Kind, Register, group_register
 from model.repairing import repairs
 

@@ -7,11 +7,12 @@ import pytest
 from msgspec.structs import replace
 from scenes import NODES, QUORUM, SECRET, ballot, cut_of, header_of, snapshot, view
 
+from model.intent import Wanted
 from model.judging import Standing
 from model.machine import Send
 from model.message import Erase, Query, Repair, Snapshot, View, Write
 from model.quorum import Quorum
-from model.reading import Reading, Wanted
+from model.reading import Reading
 from model.record import Ballot, Cut, Header, Kind
 from model.restoring import chosen, doubtful, fenced_only, is_whole, remembered, restored, shards_wanted, whole
 

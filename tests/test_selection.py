@@ -7,11 +7,12 @@ import pytest
 from scenes import ONE_WAY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held, to
 
 from model import selection as selections
+from model.intent import Intent, Wanted
 from model.machine import Heard, PatienceOver, Send, TimeUp
 from model.message import Query, Unfit
 from model.operation import Failed, Found, Version
-from model.proposal import Intent, Proposal
-from model.reading import Reading, Wanted
+from model.proposal import Proposal
+from model.reading import Reading
 from model.record import Register, group_register
 from model.selection import Selection
 from model.session import Session

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from scenes import ONE_WAY, SECRET, Bench, Reaches, ballot, cut_of, header_of, held
 
+from model.intent import RETRY_MS, Intent, Wanted
 from model.machine import Heard, Resolved, Send, TimeUp
 from model.message import Vote
 from model.operation import Failed, Found, Version, Written
-from model.proposal import RETRY_MS, Intent, Proposal
-from model.reading import Reading, Wanted
+from model.proposal import Proposal
+from model.reading import Reading
 from model.record import Register, group_register
 from model.session import Post, Session, Task
 
