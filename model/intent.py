@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from model.judging import Judgement
-from model.operation import Encoding, Retry
+from model.operation import Encoding, Retry, Version
 from model.quorum import Quorum
 from model.record import Kind
+from model.version import valid_at
 
 RETRY_MS = 20
 """When nothing was written because another proposal was under way: ask again after about so long."""
@@ -75,3 +77,9 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def lineage(self) -> bool:
         return self.history or self.version is not None or self.at is not None
+
+    def among(self, versions: Sequence[Version]) -> Version | None:
+        """The version that is read, of all that there are, oldest first; None if it is not there."""
+        if self.at is not None:
+            return valid_at(versions, self.at)
+        return next((each for each in versions if each.version == self.version), None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from model.deciding import Course, decide
 from model.drafting import again, draft, writes
 from model.intent import RETRY_MS, Decided, Intent, Seat, Settled
 from model.judging import Evidence, Judgement
@@ -20,7 +21,6 @@ from model.message import Accepted, Confirm, Erase, Erased, Locked, Promised, Re
 from model.operation import Deleted, Failed, Result, SecretId, Version, Written
 from model.quorum import tally
 from model.record import ZERO, Ballot, Cut, Entropy, Header, Kind
-from model.retrying import first_outcome, to_bury
 
 _replace = msgspec.structs.replace
 
@@ -139,11 +139,6 @@ def _slow(proposal: Proposal) -> bool:
     return len(proposal.answers) + len(proposal.gone) < proposal.seat.quorum.share_count
 
 
-def _retry_ms(proposal: Proposal) -> int | None:
-    """After how long a node that has not voted, or for somebody else, may tell more."""
-    return RETRY_MS if _slow(proposal) or proposal.contended else None
-
-
 def _count_votes(proposal: Proposal) -> Step:
     if proposal.needs:
         return proposal, []
@@ -186,20 +181,15 @@ def _give_way(proposal: Proposal) -> Step:
 
 
 def _vote_again(proposal: Proposal) -> Step:
-    counter = max(proposal.ballot.counter, proposal.highest.counter) + 1
-    proposal = _replace(
-        proposal,
-        phase=Phase.VOTING,
-        ballot=_replace(proposal.ballot, counter=counter),
-        answers={},
-        gone=frozenset(),
-        acks=frozenset(),
-        contended=frozenset(),
-        judgement=None,
-        rounds=proposal.rounds + 1,
-        cut=None,
-    )
+    ballot = _replace(proposal.ballot, counter=max(proposal.ballot.counter, proposal.highest.counter) + 1)
+    proposal = _replace(proposal, phase=Phase.VOTING, ballot=ballot, rounds=proposal.rounds + 1, answers={}, judgement=None, cut=None)
+    proposal = _unanswered(proposal)
     return proposal, _vote(proposal)
+
+
+def _unanswered(proposal: Proposal) -> Proposal:
+    """Nobody has answered what is sent now."""
+    return _replace(proposal, acks=frozenset(), gone=frozenset(), contended=frozenset())
 
 
 def _evidence(proposal: Proposal) -> Evidence:
@@ -218,40 +208,22 @@ def _resolved(proposal: Proposal, event: Resolved) -> Step:
 def _send_writes(proposal: Proposal) -> Step:
     record = proposal.cut
     assert record is not None, "a proposal writes only what it has cut"
-    proposal = _replace(proposal, acks=frozenset(), gone=frozenset(), contended=frozenset())
-    return proposal, writes(proposal.seat.nodes, proposal.secret, proposal.ballot, record)
+    return _unanswered(proposal), writes(proposal.seat.nodes, proposal.secret, proposal.ballot, record)
 
 
 def _decide(proposal: Proposal, evidence: Evidence, judgement: Judgement) -> Step:
-    """The table of what each verb wants to find (SEM-1 to SEM-5)."""
-    intent, live = proposal.intent, judgement.live
-    if intent.retry is not None:
-        first = first_outcome(evidence, intent.retry, intent.value)
-        if isinstance(first, Header):
-            return _erase(_replace(proposal, cut=Cut(first, None, {})))
-        if isinstance(first, Failed) and first.code != "idempotency_key_reused":
-            if _slow(proposal) and proposal.patient:
-                return proposal, []
-            return _fail(proposal, first.code, retry_ms=_retry_ms(proposal))
-        if first is not None:
-            return _finish(proposal, first)
-    if intent.verb == "settle":
-        return _finish(proposal, Settled(judgement))
-    if intent.verb == "decide" and judgement.head is not None:
-        return _finish(proposal, Decided(judgement.head.kind))
-    if intent.verb == "create" and live is not None:
-        return _fail(proposal, "secret_exists")
-    if judgement.doubts and (live is None or intent.expected_version is not None):
-        return _fail(proposal, "voting_failed", retry_ms=_retry_ms(proposal))
-    if intent.verb in ("update", "delete"):
-        if live is None:
-            return _fail(proposal, "secret_not_found")
-        if intent.expected_version not in (None, live.version):
-            return _fail(proposal, "version_mismatch")
-    if intent.verb == "delete" and _slow(proposal) and proposal.patient and any(b.unsure for b in to_bury(evidence, judgement, intent.now)):
-        return proposal, []
-    proposal = _replace(proposal, phase=Phase.READY)
-    return (proposal, []) if proposal.hold else _proceed(proposal, Proceed())
+    slow = _slow(proposal)
+    asked_again = RETRY_MS if slow or proposal.contended else None
+    match decide(proposal.intent, evidence, judgement, waits=slow and proposal.patient, retry_ms=asked_again):
+        case Course.WAIT:
+            return proposal, []
+        case Course.WRITE:
+            proposal = _replace(proposal, phase=Phase.READY)
+            return (proposal, []) if proposal.hold else _proceed(proposal, Proceed())
+        case Header() as tombstone:
+            return _erase(_replace(proposal, cut=Cut(tombstone, None, {})))
+        case outcome:
+            return _finish(proposal, outcome)
 
 
 def _proceed(proposal: Proposal, event: Proceed) -> Step:
@@ -290,8 +262,7 @@ def _erase(proposal: Proposal) -> Step:
     """The tombstone is chosen: now, and only now, everything below it may be erased (PROTO-8)."""
     record = proposal.cut
     assert record is not None, "an erasure is of what a tombstone buries"
-    proposal = _replace(proposal, phase=Phase.ERASING, acks=frozenset(), gone=frozenset())
-    return proposal, to_all(proposal.seat.nodes, proposal.secret, Erase(record.header))
+    return _unanswered(_replace(proposal, phase=Phase.ERASING)), to_all(proposal.seat.nodes, proposal.secret, Erase(record.header))
 
 
 def _count_erasures(proposal: Proposal) -> Step:

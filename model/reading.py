@@ -22,7 +22,7 @@ from model.quorum import Quorum, tally
 from model.record import Ballot, Header, Kind, open_value
 from model.shamir import ShamirError
 from model.snapshots import marked, merged
-from model.version import intervals, valid_at
+from model.version import intervals
 
 _replace = msgspec.structs.replace
 
@@ -242,11 +242,7 @@ def _fence(reading: Reading, evidence: Evidence, head: Header) -> Step:
 
 def _pick(reading: Reading, evidence: Evidence, versions: tuple[Version, ...]) -> Step:
     """Pick the version that was asked for from the history; of what the nodes have shown, only what is about that one is kept."""
-    wanted = reading.wanted
-    if wanted.at is not None:
-        version = valid_at(versions, wanted.at)
-    else:
-        version = next((each for each in versions if each.version == wanted.version), None)
+    version = reading.wanted.among(versions)
     if version is None:
         return _finish(reading, Failed("version_not_found", names=(reading.secret.name,)))
     target = next(header for header in reading.chain if header.version == version.version)

@@ -11,40 +11,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from random import Random, SystemRandom
 
-from model import group as groups
-from model import proposal as proposals
-from model import reading as readings
-from model import selection as selections
-from model.envelope import KEY_BYTES, NONCE_BYTES
-from model.intent import RETRY_MS, Decided, Intent, Seat, Settled, Wanted
+from model.intent import RETRY_MS, Decided, Intent, Settled, Wanted
 from model.listing import merge
 from model.machine import Send
 from model.message import Addressed, NamePage, NamesAfter, Reply, Unfit
-from model.operation import (
-    Create,
-    Delete,
-    Failed,
-    Found,
-    History,
-    List,
-    Names,
-    Operation,
-    Read,
-    Result,
-    SecretId,
-    Status,
-    Update,
-)
-from model.placement import place, secret_digest
-from model.proposal import Proposal
+from model.operation import Create, Delete, Failed, Found, List, Names, Operation, Read, Result, SecretId, Status, Update
 from model.reading import Reading
-from model.record import Entropy, group_register
 from model.selection import Outcome, Selection
-from model.session import Machine, Session, Task
-from model.shamir import P
+from model.session import Machine, Task
 from node.census import Census
 from node.checking import is_sound
 from node.config import Settings
+from node.machines import Machines, wanted
 from node.peers import Peers
 from node.run import Ports, Run
 from node.store import Store
@@ -68,7 +46,7 @@ class Coordinator:
         self._store = store
         self._peers = peers
         self._learnt = learnt
-        self._randomness = randomness if randomness is not None else SystemRandom()
+        self._machines = Machines(settings, store.promised_counter, peers.order, randomness if randomness is not None else SystemRandom())
         self._lock = threading.Lock()
         self._proposing: set[SecretId] = set()
         patience, voting, operation = (
@@ -80,31 +58,31 @@ class Coordinator:
     def perform(self, operations: Sequence[Operation]) -> list[Result]:
         """The results of ``operations``, in order. Operations of one batch on one secret are independent of each other."""
         results: list[Result | None] = [None] * len(operations)
-        run = self.run()
+        run = self._run()
         opened: dict[Task, list[int]] = {}
-        past: dict[SecretId, list[int]] = {}
+        past: dict[SecretId, dict[int, Read]] = {}
         claimed: set[SecretId] = set()
         try:
             for number, operation in enumerate(operations):
-                wanted = _written(operation)
+                written = _written(operation)
                 if not is_sound(operation):
                     results[number] = Failed("invalid_request")
                     continue
-                if not self._claim(wanted):
-                    results[number] = Failed("write_conflict", names=_names(wanted), retry_ms=RETRY_MS)
+                if not self._claim(written):
+                    results[number] = Failed("write_conflict", names=_names(written), retry_ms=RETRY_MS)
                     continue
-                claimed |= wanted
+                claimed |= written
                 match operation:
                     case List():
                         results[number] = self._list(operation)
                     case Status():
                         results[number] = self._census.status()
-                    case Read() if _wanted(operation).lineage:
-                        past.setdefault(operation.secret, []).append(number)
+                    case Read() if wanted(operation).lineage:
+                        past.setdefault(operation.secret, {})[number] = operation
                     case _:
-                        opened[run.open(*self._machine(operation))] = [number]
-            for secret, numbers in past.items():
-                opened[run.open(*self._past(secret, [operations[number] for number in numbers]))] = numbers
+                        opened[run.open(*self._machines.machine(operation))] = [number]
+            for secret, reads in past.items():
+                opened[run.open(*self._machines.past(secret, tuple(reads.values())))] = list(reads)
             run.drive()
         finally:
             self._release(claimed)
@@ -113,41 +91,27 @@ class Coordinator:
                 results[number] = self._result(operations[number], outcome)
         return [result if result is not None else Failed("internal_error") for result in results]
 
-    def survey(self, keys: Iterable[SecretId], *, decisions: bool = False) -> list[Reading]:
-        """Read the latest record of each of ``keys`` from every node that answers; for repair and recovery."""
-        run = self.run()
-        tasks = [run.open(*self.reading(secret, Wanted(survey=True, decision=decisions and secret.namespace == ""))) for secret in keys]
+    def survey(self, keys: Iterable[SecretId], *, histories: bool = False) -> list[Reading]:
+        """Read the latest record of each of ``keys``, or their whole histories, from every node that answers; for repair and recovery."""
+        run = self._run()
+        tasks = [run.open(*self._machines.reading(secret, Wanted(history=histories, survey=True))) for secret in keys]
         run.drive()
         return [machine for machine in map(run.machine, tasks) if isinstance(machine, Reading)]
 
-    def settle(self, keys: Iterable[SecretId]) -> list[Proposal]:
+    def settle(self, keys: Iterable[SecretId]) -> None:
         """Settle whatever is in doubt at the top of each of ``keys`` by a vote; those being written here are left out."""
         mine = {secret for secret in keys if self._claim({secret})}
         try:
-            run = self.run()
-            tasks = [run.open(*self.proposal(secret, Intent("decide" if secret.namespace == "" else "settle"))) for secret in mine]
+            run = self._run()
+            for secret in mine:
+                run.open(*self._machines.proposal(secret, Intent("decide" if secret.namespace == "" else "settle")))
             run.drive()
-            return [machine for machine in map(run.machine, tasks) if isinstance(machine, Proposal)]
         finally:
             self._release(mine)
 
     def send(self, sends: Iterable[Send], silence_seconds: float) -> list[tuple[Send, Reply | None]]:
         """Send messages that belong to no machine; wait for what becomes of them until nobody has spoken for so long."""
-        return self.run().exchange(list(sends), silence_seconds)
-
-    def reading(self, secret: SecretId, wanted: Wanted) -> tuple[Reading, list[Send]]:
-        return readings.begin(self._settings.id, secret, wanted, self._quorum, self._peers.order())
-
-    def proposal(self, secret: SecretId, intent: Intent) -> tuple[Proposal, list[Send]]:
-        entropy = self._entropy() if intent.verb in ("create", "update") else None
-        return proposals.begin(self._seat(secret), secret, intent, entropy, self._store.promised_counter(secret))
-
-    def _group_settled(self, group: str) -> tuple[Proposal, list[Send]]:
-        """Opens what aborts a group unless it is decided."""
-        return self.proposal(group_register(group), Intent("decide"))
-
-    def _group_looked_up(self, group: str) -> tuple[Reading, list[Send]]:
-        return self.reading(group_register(group), Wanted(reveal=False, decision=True))
+        return self._run().exchange(list(sends), silence_seconds)
 
     def is_peer(self, node: str) -> bool:
         """Whether ``node`` is another node of this cluster; a certificate of the right role alone does not make it one."""
@@ -161,57 +125,9 @@ class Coordinator:
         """The id of a peer's store as last heard, empty if never."""
         return self._peers.store_of(node)
 
-    def run(self) -> Run:
+    def _run(self) -> Run:
         """A fresh run of machines on this node."""
-        return Run(self._ports, Session(self._group_settled, self._group_looked_up))
-
-    def _machine(self, operation: Operation) -> tuple[Machine, list[Send]]:
-        match operation:
-            case Create(secrets=(new,)):
-                return self.proposal(new.secret, Intent("create", operation.now, new.value, new.encoding, retry=operation.retry))
-            case Create():
-                return self._group(operation)
-            case Update(secret=new):
-                intent = Intent("update", operation.now, new.value, new.encoding, operation.expected_version, operation.retry)
-                return self.proposal(new.secret, intent)
-            case Delete():
-                return self.proposal(operation.secret, Intent("delete", operation.now, retry=operation.retry))
-            case Read():
-                return self.reading(operation.secret, _wanted(operation))
-            case History():
-                return self.reading(operation.secret, Wanted(history=True, reveal=False))
-            case _:
-                raise TypeError(f"not an operation on secrets: {type(operation).__name__}")
-
-    def _past(self, secret: SecretId, reads: Sequence[Operation]) -> tuple[Reading | Selection, list[Send]]:
-        """Opens the reads of versions or times of one secret; several of them share what must be read of its history."""
-        wanted = tuple(_wanted(read) for read in reads if isinstance(read, Read))
-        if len(wanted) == 1:
-            return self.reading(secret, wanted[0])
-        return selections.begin(self._settings.id, secret, wanted, self._quorum, self._peers.order())
-
-    def _group(self, create: Create) -> tuple[groups.Group, list[Send]]:
-        group = self._randomness.randbytes(16).hex()
-        keys = [new.secret for new in create.secrets]
-        return groups.begin(
-            tuple(self._seat(secret) for secret in keys),
-            self._seat(group_register(group)),
-            group,
-            create.secrets,
-            create.now,
-            create.retry,
-            tuple(self._entropy() for _ in keys),
-            tuple(self._store.promised_counter(secret) for secret in keys),
-        )
-
-    def _seat(self, secret: SecretId) -> Seat:
-        nodes = place(secret_digest(secret.namespace, secret.name), self._settings.nodes, self._quorum.share_count)
-        return Seat(self._settings.id, self._randomness.getrandbits(63), self._quorum, nodes, self._settings.lease_ms)
-
-    def _entropy(self) -> Entropy:
-        """A version's randomness, from the operating system: key, nonce, and k-1 coefficients uniform in the field."""
-        coefficients = tuple(self._randomness.randrange(P) for _ in range(self._quorum.threshold - 1))
-        return Entropy(self._randomness.randbytes(KEY_BYTES), self._randomness.randbytes(NONCE_BYTES), coefficients)
+        return Run(self._ports, self._machines.session())
 
     def _result(self, operation: Operation, outcome: Outcome | Settled) -> Result:
         if isinstance(operation, Delete) or (isinstance(operation, Read) and isinstance(outcome, Found)):
@@ -232,9 +148,9 @@ class Coordinator:
             if len(pages) < self._quorum.read:
                 return Failed("unavailable")
             candidates, more = merge(pages, asked.limit)
-            run = self.run()
+            run = self._run()
             keys = [SecretId(asked.namespace, name) for name in candidates]
-            tasks = [run.open(*self.reading(secret, Wanted(reveal=False))) for secret in keys]
+            tasks = [run.open(*self._machines.reading(secret, Wanted(reveal=False))) for secret in keys]
             run.drive()
             for secret, task in zip(keys, tasks, strict=True):
                 outcome = run.machine(task).outcome
@@ -278,10 +194,6 @@ def _written(operation: Operation) -> set[SecretId]:
 def _outcomes(machine: Machine) -> Sequence[Outcome | Settled]:
     """One for each operation that the machine was opened for."""
     return (machine.outcome,) if not isinstance(machine, Selection) else machine.outcome or (None,) * len(machine.wanted)
-
-
-def _wanted(read: Read) -> Wanted:
-    return Wanted(read.version, read.at, reveal=read.reveal)
 
 
 def _names(keys: set[SecretId]) -> tuple[str, ...]:

@@ -1,19 +1,14 @@
 """Records in and out: applies lists of messages to the store, one transaction for a whole list (PROTO-3).
 
 The decisions are ``model.participant``'s; here registers are loaded as far as a message reaches, stepped, and written back.
-Threads that come while a transaction is under way are served together by the next one, so many acknowledgements share one
-sync of the disk.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +35,14 @@ from model.record import Ballot, Lease, Register
 from node import catalogue, rows
 from node.leases import Leases
 from node.schema import StoreError, connect
+from node.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 _READS = (Query, NamesAfter, ChangesAfter)
 _KNOWLEDGE = (Confirm, Void, Release)  # needs no sync of its own: it can be learnt again
-_BATCH_MESSAGES = 2048
 _UNSYNCED_REVISIONS = 1 << 20
 """More than the marks that a power cut can take back: peers may have counted those already, so their numbers are not given again."""
-
-
-class _Turn:
-    """One thread's messages, waiting for a transaction. ``replies`` is None until one has taken them."""
-
-    __slots__ = ("messages", "replies")
-
-    def __init__(self, messages: Sequence[Addressed]) -> None:
-        self.messages = messages
-        self.replies: list[Reply] | None = None
 
 
 class Store:
@@ -67,8 +52,7 @@ class Store:
         self._database = database
         self._node = node
         self._clock = clock
-        self._writing = threading.Lock()
-        self._waiting: deque[_Turn] = deque()
+        self._turns = Turns(self._commit)
         self._leases = Leases()
         self._must_scrub = True
         self._refusing = False
@@ -113,7 +97,7 @@ class Store:
 
     def serve_from(self, counter: int) -> None:
         """Recovery is over: from now on serve, and promise nothing at or below ballot counter ``counter`` (PROTO-12)."""
-        with self._writing, self._database.atomic("IMMEDIATE"):
+        with self._turns.alone, self._database.atomic("IMMEDIATE"):
             self._raise_floor(counter)
             self._put_meta("serving", b"1")
         self._serving = True
@@ -122,12 +106,7 @@ class Store:
         """Apply ``messages`` in order; what the replies promise is durable. A disk that refuses makes every reply ``Unfit``."""
         if all(isinstance(addressed.message, _READS) for addressed in messages):
             return self._read(messages)
-        turn = _Turn(messages)
-        self._waiting.append(turn)
-        with self._writing:
-            while turn.replies is None:  # more may wait than fit into one transaction
-                self._transact()
-        return turn.replies
+        return self._turns.ask(messages)
 
     def promised_counter(self, secret: SecretId) -> int:
         """The counter of the highest ballot promised for ``secret``: a new proposal starts above it."""
@@ -158,14 +137,14 @@ class Store:
     @property
     def waiting_count(self) -> int:
         """How many lists of messages wait for a transaction."""
-        return len(self._waiting)
+        return len(self._turns)
 
     def note(self, key: str) -> bytes | None:
         """A small fact kept for the node itself, such as how far it has caught up with a peer."""
         return self._meta(f"note/{key}")
 
     def put_note(self, key: str, value: bytes) -> None:
-        with self._writing, self._database.atomic("IMMEDIATE"):
+        with self._turns.alone, self._database.atomic("IMMEDIATE"):
             self._put_meta(f"note/{key}", value)
 
     def close(self) -> None:
@@ -190,25 +169,8 @@ class Store:
         _, register = self._load(addressed, {})
         return step(Seat(addressed.secret, self._node), register, addressed.message, self._now_ms())[1]
 
-    def _transact(self) -> None:
-        """Serve the turns that wait, in one transaction. Called by the one thread that holds ``_writing``."""
-        turns: list[_Turn] = []
-        count = 0
-        while self._waiting and count < _BATCH_MESSAGES:
-            turns.append(self._waiting.popleft())
-            count += len(turns[-1].messages)
-        try:
-            if not self._commit(turns) and len(turns) > 1:
-                for turn in turns:  # one of them may be at fault: the others shall not pay for it
-                    self._commit([turn])
-        finally:
-            for turn in turns:
-                if turn.replies is None:
-                    turn.replies = [Unfit() for _ in turn.messages]
-
-    def _commit(self, turns: list[_Turn]) -> bool:
-        """Serve ``turns`` in one transaction. False if it came to nothing: then nothing has changed, and they have no replies."""
-        messages = [addressed for turn in turns for addressed in turn.messages]
+    def _commit(self, messages: Sequence[Addressed]) -> list[Reply] | None:
+        """Apply ``messages`` in one transaction. None if it came to nothing: then nothing has changed."""
         leases = dict[SecretId, Lease | None]()
         revision, counter, floor = self._revision, self._counter, self._floor
         durable = not all(isinstance(addressed.message, _KNOWLEDGE) for addressed in messages)
@@ -220,17 +182,14 @@ class Store:
             logger.exception("a transaction failed; nothing of it was kept")
             self._refusing = isinstance(error, peewee.DatabaseError)
             self._revision, self._counter, self._floor = revision, counter, floor
-            return False
+            return None
         self._refusing = self._refusing and not durable  # a lease that ends is no proof that the disk takes anything
         self._leases.take_over(leases, self._now_ms())
         if self._must_scrub or any(isinstance(addressed.message, Erase) for addressed in messages):
             self._must_scrub = not self._scrub_log()
         if self._must_scrub:
-            replies = [Unfit() if isinstance(each.message, Erase) else reply for each, reply in zip(messages, replies, strict=True)]
-        rest = iter(replies)
-        for turn in turns:
-            turn.replies = list(islice(rest, len(turn.messages)))
-        return True
+            return [Unfit() if isinstance(each.message, Erase) else reply for each, reply in zip(messages, replies, strict=True)]
+        return replies
 
     def _apply(self, addressed: Addressed, leases: dict[SecretId, Lease | None]) -> Reply:
         if isinstance(addressed.message, _READS):

@@ -15,7 +15,7 @@ import pytest
 import rejoining
 from rejoining import Recovery
 
-from model import drafting, participant, proposal, reading, repairing, restoring, retrying, shamir
+from model import deciding, drafting, participant, reading, repairing, restoring, retrying, shamir
 from model.judging import Evidence, Judgement, Standing
 from model.message import Erase, Message, Repair, Reply, Vote, Write
 from model.operation import Result, Retry
@@ -131,7 +131,7 @@ def blind_retry(patch: Patch) -> None:
     def first_outcome(evidence: Evidence, retry: Retry, value: bytes) -> Result | Header | None:
         return None
 
-    patch.setattr(proposal, "first_outcome", first_outcome)
+    patch.setattr(deciding, "first_outcome", first_outcome)
 
 
 def buries_only_the_sure(patch: Patch) -> None:

@@ -34,6 +34,7 @@ MODULES = (
     "judging",
     "participant",
     "retrying",
+    "deciding",
     "drafting",
     "proposal",
     "reading",

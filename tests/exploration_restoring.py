@@ -1,4 +1,4 @@
-"""The recovery of a node that lost its disk, for one secret, as a machine: what ``node.repair`` does, step by step (PROTO-12).
+"""The recovery of a node that lost its disk, for one secret, as a machine: what ``node.recovery`` does, step by step (PROTO-12).
 
 First fence n-W+1 others, then survey the history, settle what is in doubt and survey again, gather shares, and say what to install. The
 decisions are those of ``model.restoring``. The own store takes no part: nothing is on it.

@@ -1,4 +1,4 @@
-"""A simulated node that lost its disk recovers, as ``node.repair`` has it do: one turn after the other until it serves (PROTO-12).
+"""A simulated node that lost its disk recovers, as ``node.recovery`` has it do: one turn after the other until it serves (PROTO-12).
 
 Ask everyone how high ballots have gone, fence that off, let the fenced list what they hold, survey each history, settle what is in
 doubt and survey again, gather shares, and install it all at once. The decisions are those of ``model.restoring``; each wait is a callback.

@@ -222,7 +222,7 @@ Known ==
 Overlooked(before, t) == before \ Chain(t)
 
 -----------------------------------------------------------------------------
-(* The coordinator of a write: model/proposal.py                            *)
+(* The coordinator of a write: model/proposal.py, deciding.py, drafting.py  *)
 
 Send(messages) == sent' = sent \union messages
 
@@ -408,7 +408,7 @@ Rewritten(r) ==
      /\ UNCHANGED <<register, store, header, accepted, gone, proposal, recovery>>
 
 -----------------------------------------------------------------------------
-(* A lost disk: PROTO-12, node/repair.py, model/restoring.py                *)
+(* A lost disk: PROTO-12, node/recovery.py, model/restoring.py              *)
 
 Empty == [promised |-> None, floor |-> None, erased |-> None, records |-> Nothing]
 Idle == [fence |-> None, fenced |-> {}, answers |-> Nothing]
