@@ -11,6 +11,7 @@ from model.machine import Send
 from model.message import Addressed, ChangePage, ChangesAfter, Fence, Noted, Query, Repair, Snapshot, Unfit
 from model.operation import SecretId
 from model.reading import Reading
+from model.record import Ballot, Header
 from model.restoring import chosen, doubtful, fenced_only, remembered, restored, shards_wanted, whole
 from node.config import Settings
 from node.coordinator import Coordinator
@@ -97,39 +98,59 @@ class Recovery:
         False if it should be tried again: too few nodes answered, or too few to rebuild a share. A doubt is no reason to try
         again: whatever ends it will be a change that peers tell of. A recovering node relies on n-W+1 of the ``fenced`` (PROTO-12).
         """
-
-        def judged(reading: Reading) -> Reading:
-            return reading if fenced is None else fenced_only(reading, fenced)
-
-        readings = coordinator.survey(secrets, histories=True)
-        open_ = [reading.secret for reading in readings if doubtful(judged(reading))]
-        if open_:
-            coordinator.settle(open_)
-            settled = {reading.secret: reading for reading in coordinator.survey(open_, histories=True)}
-            readings = [settled.get(reading.secret, reading) for reading in readings]
-        needed = self._quorum.share_count - self._quorum.write + 1
-        heard = [
-            reading
-            for reading in readings
-            if len(reading.answers) >= self._quorum.read and (fenced is None or len(fenced & reading.answers.keys()) >= needed)
-        ]
-        own = self._store.apply([Addressed(reading.secret, Query(shares=True, sealed=True, lineage=True)) for reading in heard])
-        here = [(reading, whole(snapshot)) for reading, snapshot in zip(heard, own, strict=True) if isinstance(snapshot, Snapshot)]
-        lacking = [(reading, [header for header in chosen(judged(reading)) if header.tag not in tags]) for reading, tags in here]
-        wanted = [(reading, header) for reading, headers in lacking for header in headers]
-        asked = [send for reading, headers in lacking for send in shards_wanted(reading, *headers)]
-        answers: dict[tuple[SecretId, object], dict[str, Snapshot]] = {}
-        for send, reply in coordinator.send(asked, SILENCE_SECONDS):
-            if isinstance(reply, Snapshot) and isinstance(send.message, Query):
-                answers.setdefault((send.secret, send.message.tag), {})[send.node] = reply
+        surveys = self._surveys(coordinator, secrets, fenced)
+        heard = [survey for survey in surveys if self._suffices(survey, fenced)]
+        lacking = [(survey, _lacking(_judged(survey, fenced), held)) for survey, held in self._held(heard)]
+        shown = _shown(coordinator, lacking)
         messages: list[Addressed] = []
         if not self._store.serving:
-            messages += [Addressed(reading.secret, write) for reading in heard for write in remembered(judged(reading), self._settings.id)]
-        complete = len(heard) == len(readings)
-        for reading, header in wanted:
-            parts = restored(reading.secret, header, answers.get((reading.secret, header.tag), {}), self._settings.id)
-            messages += [Addressed(reading.secret, part) for part in parts]
+            writes = ((survey.secret, write) for survey in heard for write in remembered(_judged(survey, fenced), self._settings.id))
+            messages += [Addressed(secret, write) for secret, write in writes]
+        complete = len(heard) == len(surveys)
+        for survey, header in ((survey, header) for survey, headers in lacking for header in headers):
+            parts = restored(survey.secret, header, shown.get((survey.secret, header.tag), {}), self._settings.id)
+            messages += [Addressed(survey.secret, part) for part in parts]
             short = header.needs_shares and any(isinstance(part, Repair) and part.share is None for part in parts)
-            if short and self._store.serving and len(reading.answers) < self._quorum.share_count:
+            if short and self._store.serving and len(survey.answers) < self._quorum.share_count:
                 complete = False
         return not any(isinstance(reply, Unfit) for reply in self._store.apply(messages)) and complete
+
+    def _surveys(self, coordinator: Coordinator, secrets: Sequence[SecretId], fenced: frozenset[str] | None) -> list[Reading]:
+        """The histories as every node that answers shows them, after what is in doubt was settled as far as can be."""
+        surveys = {survey.secret: survey for survey in coordinator.survey(secrets, histories=True)}
+        open_ = [secret for secret, survey in surveys.items() if doubtful(_judged(survey, fenced))]
+        if open_:
+            coordinator.settle(open_)
+            surveys |= {survey.secret: survey for survey in coordinator.survey(open_, histories=True)}
+        return list(surveys.values())
+
+    def _suffices(self, survey: Reading, fenced: frozenset[str] | None) -> bool:
+        """Whether enough nodes answered, of the fenced ones too."""
+        needed = self._quorum.share_count - self._quorum.write + 1
+        return len(survey.answers) >= self._quorum.read and (fenced is None or len(fenced & survey.answers.keys()) >= needed)
+
+    def _held(self, surveys: Sequence[Reading]) -> list[tuple[Reading, frozenset[Ballot]]]:
+        """Each survey with the tags of what this node holds whole of its secret; without those that this node cannot tell."""
+        own = self._store.apply([Addressed(survey.secret, Query(shares=True, sealed=True, lineage=True)) for survey in surveys])
+        return [(survey, whole(snapshot)) for survey, snapshot in zip(surveys, own, strict=True) if isinstance(snapshot, Snapshot)]
+
+
+def _judged(survey: Reading, fenced: frozenset[str] | None) -> Reading:
+    """What may be relied on: before this node serves again, the answers of those alone that it has fenced."""
+    return survey if fenced is None else fenced_only(survey, fenced)
+
+
+def _lacking(survey: Reading, held: frozenset[Ballot]) -> list[Header]:
+    return [header for header in chosen(survey) if header.tag not in held]
+
+
+def _shown(
+    coordinator: Coordinator, lacking: Sequence[tuple[Reading, Sequence[Header]]]
+) -> dict[tuple[SecretId, Ballot | None], dict[str, Snapshot]]:
+    """Shares and sealed values of what this node lacks, by secret and tag, from every node that holds them."""
+    shown: dict[tuple[SecretId, Ballot | None], dict[str, Snapshot]] = {}
+    asked = [send for survey, headers in lacking for send in shards_wanted(survey, *headers)]
+    for send, reply in coordinator.send(asked, SILENCE_SECONDS):
+        if isinstance(reply, Snapshot) and isinstance(send.message, Query):
+            shown.setdefault((send.secret, send.message.tag), {})[send.node] = reply
+    return shown

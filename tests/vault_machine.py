@@ -107,8 +107,9 @@ class VaultMachine(RuleBasedStateMachine):
     own_clock: ClassVar[bool] = True
     most_crashed: ClassVar[int] = 3
 
+    @abstractmethod
     def make_cluster(self) -> Cluster:
-        raise NotImplementedError
+        """The cluster that is driven, running."""
 
     @initialize(share=st.sampled_from([0.0, 0.3]), seed=st.integers(0, 2**32 - 1))
     def begin(self, share: float, seed: int) -> None:
