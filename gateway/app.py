@@ -117,12 +117,13 @@ def create_app(settings: Settings, nodes: Nodes) -> Flask:
         here.request_id = asked.environ[_REQUEST_ID]
         here.route = route = asked.url_rule.rule if asked.url_rule is not None else "none"
         source = asked.remote_addr or ""
-        here.trail = Trail(audit, here.request_id, source, f"{asked.method} {route}") if route.startswith(_RECORDED) else None
-        here.code = None
+        here.trail = here.code = None
         if asked.path != _UNLIMITED:
             limits.admit_source(source)
         if "HTTP_HOST" not in asked.environ:
             raise InvalidRequest("A Host header is required")
+        if route.startswith(_RECORDED):
+            here.trail = Trail(audit, here.request_id, source, f"{asked.method} {route}")
 
     @app.after_request
     def finish(response: Response) -> Response:

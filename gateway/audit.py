@@ -210,8 +210,12 @@ class AuditLog:
             self._write_all_that_wait()
             if not self._unsynced:
                 return
+            try:
+                file = os.dup(self._file)
+            except OSError as error:
+                logger.error("the audit log cannot be synced for the moment (%s)", error.strerror)
+                return
             self._unsynced = False
-            file = os.dup(self._file)
         try:
             os.fdatasync(file)
         except OSError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import re
 import socket
 import time
 from typing import Any
 
 import gevent
+from gevent import socket as plain
 from gevent.ssl import SSLSocket
 from gunicorn.http import errors as http_errors
 from gunicorn.http import get_parser
@@ -21,6 +23,7 @@ from gunicorn.sock import ssl_wrap_socket
 
 from gateway.crowd import Crowd
 from gateway.hardening import overwrite
+from gateway.received import Received
 
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
@@ -31,13 +34,16 @@ PARTING_SECONDS = 2.0
 """How long a client has to close its side, so that it reads its last answer before a reset can destroy it (RFC 9112, section 9.6)."""
 CONNECTION_SECONDS = 900.0
 """How long a connection is served. Then the client has to be let in anew, with a certificate, if it shows one, that is valid then."""
+TURN_PARTS = 64
+"""How many parts of a request, however small, are taken before others have their turn."""
 HEAD_BYTES = 65_536
 """The longest request line with headers that is waited for."""
 
 _PART_BYTES = 16_384  # a TLS record holds no more
 _LENGTH_DIGITS = 18
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
+_ENCODED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -98,6 +104,7 @@ class Connection:
             self.sock = ssl_wrap_socket(self.sock, self._cfg)
             self.sock.do_handshake()
         self.parser = get_parser(self._cfg, self.sock, self.client)
+        self.parser.unreader = Received()
 
     def receive(self) -> None:
         """Wait for the next request, until all of it is with the parser.
@@ -109,13 +116,15 @@ class Connection:
         if not self.received:
             with gevent.Timeout(self._cfg.keepalive if self.served else REQUEST_SECONDS, TimeoutError):
                 self._take()
-        if not self._is_whole():
-            with gevent.Timeout(REQUEST_SECONDS, TimeoutError):
-                while not self._is_whole():
-                    self._take()
+        with gevent.Timeout(REQUEST_SECONDS, TimeoutError):
+            for count in itertools.count(1):
+                if self._is_whole():
+                    break
+                if count % TURN_PARTS == 0:
+                    gevent.sleep(0)
+                self._take()
         self._crowd.serve(self)
-        self.sock.settimeout(REQUEST_SECONDS)  # for what the parser may yet wait for by mistake
-        self.parser.unreader.unread(bytes(self.received))
+        self.parser.unreader.put(self.received)
         overwrite(self.received)
         self.received.clear()
         self._searched, self._whole_bytes = 0, None
@@ -139,10 +148,14 @@ class Connection:
         with contextlib.suppress(OSError), gevent.Timeout(PARTING_SECONDS, TimeoutError):
             self.sock.shutdown(socket.SHUT_WR)
             while self.sock.recv(_PART_BYTES):
-                pass
+                gevent.sleep(0)
+
+    def drop(self) -> None:
+        """End it while a greenlet waits for the client: that one gets OSError. It closes the socket; who else did would pull it away."""
+        with contextlib.suppress(OSError):
+            plain.socket.shutdown(self.sock, socket.SHUT_RDWR)  # TLS says nothing more
 
     def close(self) -> None:
-        """Close it at once. Whoever waits for the client gets OSError."""
         self.sock.close()
 
     def _take(self) -> None:
@@ -176,13 +189,14 @@ class Connection:
     def _size(self, head_bytes: int) -> int:
         """How many bytes to wait for, when the head is that long. What is wrong with the head is for the parser to say."""
         head = bytes(self.received[:head_bytes])
-        lengths = _LENGTH.findall(head)
+        lengths = [length.lstrip(b"0") or b"0" for length in _LENGTH.findall(head)]
         too_large = any(len(length) > _LENGTH_DIGITS or int(length) > self._largest_body for length in lengths)
-        self.body_refused = too_large or b"\r\ntransfer-encoding" in head.lower()
+        self.body_refused = too_large or _ENCODED.search(head) is not None
         if self.body_refused or len(lengths) != 1:
             return head_bytes
         if expected := _EXPECT.search(head):
-            self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if b" HTTP/1.0\r\n" not in head:  # RFC 9110, section 10.1.1
+                self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             del self.received[expected.start() : expected.end()]
             head_bytes -= expected.end() - expected.start()
         return head_bytes + int(lengths[0])

@@ -17,8 +17,8 @@ class Member(Protocol):
 
     served: bool
 
-    def close(self) -> None:
-        """Close it; who waits for its client gets OSError."""
+    def drop(self) -> None:
+        """End it: who waits for its client gets OSError, and closes it."""
 
 
 class Crowd:
@@ -34,11 +34,12 @@ class Crowd:
         return len(self._held)
 
     def join(self, member: Member) -> None:
-        """Take a new connection, which waits; where there is no room, in place of another."""
+        """Take a new connection, which waits; where there is no room, in place of another, or, if all are being served, not at all."""
+        if len(self._held) >= self._most and not self.make_room():
+            member.drop()
+            return
         self._held[member] = 0
         self.wait(member)
-        if len(self._held) > self._most:
-            self.make_room()
 
     def leave(self, member: Member) -> None:
         """Forget a connection and what is held for it. One that was dropped may be said to leave again."""
@@ -60,11 +61,12 @@ class Crowd:
         while self._held_bytes > HELD_BYTES and self._waiting:
             self._drop(max(self._waiting, key=self._held.__getitem__))
 
-    def make_room(self) -> None:
-        """Drop the one that has been waiting for longest, of those that were never answered if there are any."""
+    def make_room(self) -> bool:
+        """Drop the one that has been waiting for longest, of those that were never answered if there are any; False if nobody waits."""
         oldest = next((member for member in self._waiting if not member.served), next(iter(self._waiting), None))
         if oldest is not None:
             self._drop(oldest)
+        return oldest is not None
 
     def drop_idle(self) -> None:
         """Drop those that wait and have nothing held."""
@@ -73,4 +75,4 @@ class Crowd:
 
     def _drop(self, member: Member) -> None:
         self.leave(member)
-        member.close()
+        member.drop()

@@ -51,6 +51,7 @@ class Context:
         context.sslsocket_class = self._sockets
         if serves:
             context.verify_mode = ssl.CERT_OPTIONAL
+            context.num_tickets = 0  # a resumed session would outlive its certificate
         return context
 
 

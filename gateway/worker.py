@@ -111,9 +111,10 @@ class Worker(AsyncWorker):
     def _answer(self, conn: Connection, server: Any) -> bool:
         """Serve the next request of ``conn``; whether another may follow."""
         conn.receive()
+        last = conn.body_refused or conn.is_old
         try:
             request = next(conn.parser)
-            if conn.body_refused or conn.is_old:
+            if last:
                 request.force_close()
             self.handle_request(server, request, conn.sock, conn.client)
         except (StopIteration, http_errors.NoMoreData):
@@ -125,7 +126,7 @@ class Worker(AsyncWorker):
             self.handle_error(None, conn.sock, conn.client, error)
             keep = False
         else:
-            keep = conn.parser.finish_body()
+            keep = not last and conn.parser.finish_body()
         conn.send()
         return keep
 

@@ -80,6 +80,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     def among(self, versions: Sequence[Version]) -> Version | None:
         """The version that is read, of all that there are, oldest first; None if it is not there."""
-        if self.at is not None:
-            return valid_at(versions, self.at)
-        return next((each for each in versions if each.version == self.version), None)
+        if self.version is not None:
+            return next((each for each in versions if each.version == self.version), None)
+        assert self.at is not None, "a lineage is read for a history, a version or a time"
+        return valid_at(versions, self.at)

@@ -9,6 +9,7 @@ from flask import Flask
 from node.api import create_blueprint
 from node.config import Settings
 from node.coordinator import Coordinator
+from node.exclusion import hold
 from node.peers import Roads
 from node.repair import Repairer
 from node.store import Store
@@ -19,6 +20,7 @@ def create_app(settings: Settings) -> Flask:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("peewee").setLevel(logging.ERROR)  # its debug messages hold what is stored
+    hold(settings.database)
     store = Store.open(settings.database, settings.id)
     repairer = Repairer(settings, store)
     coordinator = Coordinator(settings, store, Roads(settings), repairer.notice)

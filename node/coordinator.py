@@ -166,12 +166,12 @@ class Coordinator:
         """The own store's replies; one that recovers takes no part."""
         return self._store.apply(messages) if self._store.serving else [Unfit() for _ in messages]
 
-    def _claim(self, wanted: set[SecretId]) -> bool:
+    def _claim(self, secrets: set[SecretId]) -> bool:
         """Two proposals of one node never meet: the second is asked again a moment later."""
         with self._lock:
-            if wanted & self._proposing:
+            if secrets & self._proposing:
                 return False
-            self._proposing |= wanted
+            self._proposing |= secrets
             return True
 
     def _release(self, claimed: set[SecretId]) -> None:

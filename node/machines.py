@@ -44,7 +44,7 @@ class Machines:
         self._randomness = randomness
 
     def session(self) -> Session:
-        """A session whose machines look up and decide groups by themselves."""
+        """A session for machines that meet groups: each is looked up, or aborted unless it is decided."""
         return Session(self._group_settled, self._group_looked_up)
 
     def reading(self, secret: SecretId, wanted: Wanted) -> tuple[Reading, list[Send]]:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_SECONDS = 3.0
-
 
 class CallerSocket(ssl.SSLSocket):
     """The socket of a gateway or peer that calls. Its reads all end by one ``deadline`` (monotonic), however slowly the other side drips.
@@ -61,14 +59,8 @@ class CallerSocket(ssl.SSLSocket):
             overwrite(unsent)
 
     def do_handshake(self, block: bool = False) -> None:
-        """As ``ssl.SSLSocket.do_handshake``, in HANDSHAKE_SECONDS or not at all."""
-        before = self.gettimeout()
-        self.settimeout(HANDSHAKE_SECONDS)
-        try:
-            super().do_handshake(block)
-        except TimeoutError:
-            raise _too_late() from None
-        self.settimeout(before)
+        """As ``ssl.SSLSocket.do_handshake``."""
+        super().do_handshake(block)
         self.opened = time.monotonic()
 
     def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes:  # noqa: A002 - the name that ssl gave it
@@ -121,6 +113,7 @@ class MutualContext:
         context.load_cert_chain(self._settings.certificate, self._settings.key)
         if self._purpose is ssl.Purpose.CLIENT_AUTH:
             context.sslsocket_class = CallerSocket
+            context.num_tickets = 0  # a resumed session would outlive its certificate
         return context
 
 

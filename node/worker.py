@@ -5,10 +5,11 @@ itself. Inner connections are few and trusted, so a thread can wait for the next
 ended by its thread as well: gunicorn's main thread would wait up to two seconds for a caller to close its side, and take no other one
 meanwhile.
 
-Handshakes have threads of their own: strangers that stop half-way keep other strangers waiting, and nobody who is known.
+Handshakes need no thread: the main thread goes on with each when something comes. Strangers that are silent, or stop half-way, cost a place
+among the connections until their time is up.
 
-When it has to stop, every connection that rests is closed after a short while; gunicorn would wait for the lingering threads first, then
-twice as long for what they hand back.
+When it has to stop, also because its parent is gone, every connection that rests is closed after a short while; gunicorn would wait for the
+lingering threads first, then twice as long for what they hand back.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ import contextlib
 import logging
 import os
 import select
+import selectors
+import signal
 import socket
 import ssl
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.http import get_parser
+from gunicorn.sock import ssl_wrap_socket
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from node.tls import CallerSocket
 
+HANDSHAKE_SECONDS = 3.0
 LINGER_SECONDS = 2.0
 STOP_LINGER_SECONDS = 0.5
 """How long a connection that rests is kept when the worker stops: its next request may be on its way, and is answered as the last one."""
@@ -43,10 +49,13 @@ logger = logging.getLogger(__name__)
 class Worker(ThreadWorker):
     """gunicorn's thread worker with lingering threads."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.method_queue = _Queue()
+
     def init_process(self) -> None:
         """As gunicorn's, which returns when the worker has stopped. A bell tells the lingering threads that it will."""
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._door = ThreadPoolExecutor(self.cfg.threads, "door")
         super().init_process()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
@@ -56,28 +65,57 @@ class Worker(ThreadWorker):
         for conn in self.keepalived_conns:
             conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER_SECONDS)
 
+    def is_parent_alive(self) -> bool:
+        """As gunicorn's; without its parent the worker stops as on SIGTERM."""
+        alive: bool = super().is_parent_alive()
+        if not alive:
+            self.handle_exit(signal.SIGTERM, None)
+        return alive
+
     def enqueue_req(self, conn: TConn) -> None:
         """Have a connection served, after its handshake."""
         if conn.initialized:
             super().enqueue_req(conn)
-        else:
-            self._door.submit(self._let_in, conn)
-
-    def _let_in(self, conn: TConn) -> None:
+            return
         try:
-            conn.init()
+            conn.sock = ssl_wrap_socket(conn.sock, self.cfg)
+        except OSError as error:
+            self._turn_away(conn, error)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + HANDSHAKE_SECONDS
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._shake_hands, conn))
+
+    def _shake_hands(self, conn: TConn, _: Any) -> None:
+        """Go on with a handshake, whose next part has come. One that has not ended in time is cut off by gunicorn's ``murder_pending``."""
+        try:
+            conn.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return
         except Exception as error:  # noqa: BLE001 - whatever a stranger does
-            if isinstance(error, ssl.SSLCertVerificationError):
-                logger.warning("a caller from %s was not let in: %s", conn.client[0], error.verify_message)
-            else:
-                logger.debug("a caller was not let in: %s", type(error).__name__)
-            with contextlib.suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RDWR)
-            turned_away: Future[bool] = Future()
-            turned_away.set_result(False)
-            self.method_queue.defer(self.finish_request, conn, turned_away)
+            self._no_longer_pending(conn)
+            self._turn_away(conn, error)
+            return
+        self._no_longer_pending(conn)
+        conn.sock.setblocking(True)
+        conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+        conn.initialized = True
+        super().enqueue_req(conn)
+
+    def _no_longer_pending(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.pending_conns.remove(conn)
+
+    def _turn_away(self, conn: TConn, error: Exception) -> None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            logger.warning("a caller from %s was not let in: %s", conn.client[0], error.verify_message)
         else:
-            super().enqueue_req(conn)
+            logger.debug("a caller was not let in: %s", type(error).__name__)
+        self.nr_conns -= 1
+        with contextlib.suppress(OSError):
+            conn.sock.shutdown(socket.SHUT_RDWR)
+        conn.close()
 
     def handle(self, conn: TConn) -> Any:
         """Serve a connection's request, and those that follow within the linger time."""
@@ -115,6 +153,13 @@ class Worker(ThreadWorker):
                 logger.debug("an answer was not taken: %s", type(error).__name__)
                 return False
         return keep
+
+
+class _Queue(PollableMethodQueue):
+    """gunicorn's, but open to the end of the process: a thread that ends late would write to a number that is somebody else's by then."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _readable(sock: Any, bell: int | None, seconds: float) -> bool:

@@ -36,6 +36,8 @@ MODULES = (
     "retrying",
     "deciding",
     "drafting",
+    "intent",
+    "snapshots",
     "proposal",
     "reading",
     "repairing",

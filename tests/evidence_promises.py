@@ -199,7 +199,7 @@ FAULTS = (
         "lost messages",
         (EXPLORED, FUZZ, IN_PROCESS, "test_proposal.py::test_a_write_short_of_its_quorum_has_an_unknown_outcome_never_a_failed_one"),
     ),
-    Fault("late messages", (EXPLORED, FUZZ, "test_participant.py::test_a_late_void_does_not_drop_what_was_accepted_again_since")),
+    Fault("late messages", (EXPLORED, FUZZ, "test_participant.py::test_a_void_drops_only_what_was_accepted_before_its_vote")),
     Fault(
         "doubled messages",
         (

@@ -95,7 +95,7 @@ class Host:
         """End every connection that there is now."""
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # TLS is its own thread's
 
     def _accept(self) -> None:
         while True:

@@ -31,13 +31,15 @@ class Havoc(Nemesis):
         self._gateway = gateway
 
     def strike(self, over: threading.Event) -> None:
-        if self._gateway and self.random.random() < 0.1:
+        """The first kills a node and pauses another; what the others do is left to chance."""
+        first = not self.faults
+        if self._gateway and not first and self.random.random() < 0.1:
             self.faults["gateway killed"] += 1
             self._cluster.kill("gateway")
             self._cluster.restart("gateway")
             return
-        victims = self.random.sample(self._cluster.nodes, self.random.choice((1, 2, 2)))
-        killed = [node for node in victims if self.random.random() < 0.5]
+        victims = self.random.sample(self._cluster.nodes, 2 if first else self.random.choice((1, 2, 2)))
+        killed = victims[:1] if first else [node for node in victims if self.random.random() < 0.5]
         paused = [node for node in victims if node not in killed]
         self._cluster.kill(*killed)
         self._cluster.pause(*paused)

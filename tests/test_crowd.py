@@ -8,22 +8,22 @@ from gateway.crowd import HELD_BYTES, Crowd
 class Client:
     def __init__(self, crowd: Crowd, *, served: bool = False) -> None:
         self.served = served
-        self.closed = False
+        self.dropped = False
         crowd.join(self)
 
-    def close(self) -> None:
-        self.closed = True
+    def drop(self) -> None:
+        self.dropped = True
 
 
-def closed(*clients: Client) -> list[bool]:
-    return [client.closed for client in clients]
+def dropped(*clients: Client) -> list[bool]:
+    return [client.dropped for client in clients]
 
 
 def test_beyond_the_room_the_one_that_never_had_an_answer_and_waits_for_longest_gives_way() -> None:
     crowd = Crowd(3)
     regular, first, second = Client(crowd, served=True), Client(crowd), Client(crowd)
     Client(crowd)
-    assert closed(regular, first, second) == [False, True, False]
+    assert dropped(regular, first, second) == [False, True, False]
     assert len(crowd) == 3
 
 
@@ -32,7 +32,7 @@ def test_who_is_being_served_does_not_give_way() -> None:
     busy = Client(crowd)
     crowd.serve(busy)
     newcomer = Client(crowd)
-    assert closed(busy, newcomer) == [False, True]
+    assert dropped(busy, newcomer) == [False, True]
 
 
 def test_the_one_for_whom_most_is_held_gives_way_when_too_much_is() -> None:
@@ -42,12 +42,12 @@ def test_the_one_for_whom_most_is_held_gives_way_when_too_much_is() -> None:
     crowd.hold(large, HELD_BYTES // 2)
     crowd.serve(busy)
     crowd.hold(busy, HELD_BYTES // 2)
-    assert closed(small, large, busy) == [False, True, False]
+    assert dropped(small, large, busy) == [False, True, False]
     crowd.leave(busy)
     crowd.hold(small, HELD_BYTES)
-    assert not small.closed, "what was held for those who left counts no more"
+    assert not small.dropped, "what was held for those who left counts no more"
     crowd.hold(small, HELD_BYTES + 1)
-    assert small.closed
+    assert small.dropped
 
 
 def test_the_idle_are_dropped_and_those_with_half_a_request_are_not() -> None:
@@ -55,6 +55,15 @@ def test_the_idle_are_dropped_and_those_with_half_a_request_are_not() -> None:
     idle, half = Client(crowd), Client(crowd)
     crowd.hold(half, 1)
     crowd.drop_idle()
-    assert closed(idle, half) == [True, False]
+    assert dropped(idle, half) == [True, False]
     crowd.leave(idle)
     assert len(crowd) == 1
+
+
+def test_a_newcomer_takes_the_place_of_the_one_that_has_been_idle_for_longest() -> None:
+    crowd = Crowd(2)
+    first, second = Client(crowd, served=True), Client(crowd, served=True)
+    crowd.serve(first)
+    crowd.wait(first)  # it has been idle for less long than the second
+    newcomer = Client(crowd)
+    assert dropped(first, second, newcomer) == [False, True, False]

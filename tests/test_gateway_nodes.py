@@ -218,14 +218,18 @@ def test_while_a_node_is_paused_others_are_asked(
 def test_a_kept_alive_connection_that_the_node_closed_is_noticed_before_a_write_is_sent(
     authority: Authority, nodes: list[FakeNode]
 ) -> None:
+    closed = threading.Event()
+
     def answer_and_close(handler: http.server.BaseHTTPRequestHandler) -> bool:
         answer(handler, 200, msgspec.msgpack.encode([Failed("secret_not_found")]))
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
         return drop(handler)
 
     cluster = road(authority, nodes)
     nodes[0].behave = answer_and_close
     assert codes(cluster.perform([READ])) == ["secret_not_found"]
-    time.sleep(0.1)
+    assert closed.wait(10)
     nodes[0].behave = lambda handler: False
     assert codes(cluster.perform([CREATE])) == [""]
     assert requests(nodes) == [2, 0, 0]

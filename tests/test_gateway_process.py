@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,9 @@ from gateway_fakes import DOMAIN, TOKEN, Authority, FakeNode, FakeVault, make_se
 
 ROOT = Path(__file__).parent.parent
 AUTH = f"Authorization: Bearer {TOKEN}\r\n"
+PLACES = 20
+HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+"""How a client begins its handshake."""
 UNLIMITED = {
     "principal_requests_per_second": 1_000_000,
     "source_requests_per_second": 1_000_000,
@@ -62,6 +67,11 @@ class Gateway:
             else:
                 return
         raise AssertionError(self.log.read_text())
+
+    @property
+    def worker(self) -> int:
+        """The process that serves."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
     def stop(self) -> None:
         self.process.terminate()
@@ -222,6 +232,36 @@ def test_clients_that_send_half_a_request_do_not_hinder_others(gateway: Gateway)
         assert gateway.ask(LIST.replace("\r\n\r\n", f"\r\n{AUTH}\r\n"))[0] == 200
         one.sendall(b"TP/1.1\r\nHost: a\r\n\r\n")
         assert receive(one)[0] == 200
+
+
+@pytest.mark.parametrize("shaken", [False, True], ids=["in the handshake", "in a request"])
+def test_clients_that_give_way_as_they_speak_end_without_a_traceback(tmp_path: Path, shaken: bool) -> None:
+    gateway = Gateway(tmp_path, connections=PLACES)
+    clients: list[socket.socket] = []
+    try:
+        gateway.wait()
+        for _ in range(PLACES):
+            clients.append(gateway.connect() if shaken else socket.create_connection(("127.0.0.1", gateway.port)))
+        gateway.ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")  # now all of them are waited for
+        with paused(gateway.worker):
+            for client in clients:
+                client.sendall(b"GET /hea" if shaken else HELLO)
+            clients += [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(PLACES)]
+        assert gateway.ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")[0] == 200
+    finally:
+        for client in clients:
+            client.close()
+        gateway.stop()
+    assert "Traceback" not in gateway.log.read_text()
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_connection_is_kept_alive_while_the_certificate_changes(gateway: Gateway) -> None:

@@ -57,6 +57,19 @@ def test_a_certificate_that_proves_nothing_is_refused_by_the_gateway_and_by_node
     assert is_refused(at_a_node, port_of(vault.cluster, "node-1"))
 
 
+def test_no_session_is_resumed_so_that_every_connection_shows_a_certificate_that_is_valid_then(vault: HostileVault) -> None:
+    at_the_gateway, at_a_node = caller(vault.cluster), caller(vault.cluster, *own(vault.cluster, "node-2"))
+    for context, port in ((at_the_gateway, vault.port), (at_a_node, port_of(vault.cluster, "node-1"))):
+        session = None
+        for _ in range(2):
+            plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+            with context.wrap_socket(plain, server_hostname="localhost", session=session) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert b" 200 " in connection.recv(1000)
+                assert not connection.session_reused
+                session = connection.session
+
+
 def test_a_node_talks_to_nobody_without_a_certificate(vault: HostileVault) -> None:
     assert is_refused(caller(vault.cluster), port_of(vault.cluster, "node-1"))
 

@@ -132,3 +132,13 @@ def test_a_request_that_comes_while_the_node_stops_is_answered_as_the_last_one_a
             assert status == 200
         assert under_way.is_closed()
         assert node.process.wait(WAITING_SECONDS) == 0
+
+
+def test_a_worker_whose_parent_is_gone_lets_go_of_what_rests_and_ends(tmp_path: Path) -> None:
+    with serving(tmp_path, "LINGER_SECONDS") as node:
+        callers = [node.call() for _ in range(3)]
+        for caller in callers:
+            caller.send(ASK)
+            assert caller.answer() == (200, False)
+        node.process.kill()  # gunicorn's master alone
+        assert all(caller.is_closed() for caller in callers)

@@ -128,9 +128,10 @@ def test_a_void_drops_what_was_judged_and_nothing_that_is_marked() -> None:  # P
     assert (counters(register), reply) == ([1], Noted(True))
 
 
-def test_a_late_void_does_not_drop_what_was_accepted_again_since() -> None:  # PROTO-6
+@pytest.mark.parametrize("voted", [8, 9])
+def test_a_void_drops_only_what_was_accepted_before_its_vote(voted: int) -> None:  # PROTO-6
     register = holding(held(UPDATE, at=9), promised=9)
-    assert step(register, Void(ballot(8), (ballot(2),))) == (register, Noted(False))
+    assert step(register, Void(ballot(voted), (ballot(2),))) == (register, Noted(False))
 
 
 def test_a_message_that_is_not_for_a_participant_is_our_own_mistake() -> None:

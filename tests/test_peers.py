@@ -110,10 +110,11 @@ def test_what_waits_rides_together(yard: Yard) -> None:
     assert len(yard.bodies) < 10
 
 
-def test_messages_that_nobody_waits_for_leave_by_themselves_or_ride_along(yard: Yard) -> None:
+def test_messages_that_nobody_waits_for_leave_by_themselves_or_ride_along(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     roads = yard.open(good)
     roads.post("node-2", Parcel((Addressed(SECRET, Confirm(Ballot(1, "node-1", 1))),), (), None))
     _until(lambda: len(yard.bodies) == 1)
+    monkeypatch.setattr("node.lane.RIDE_SECONDS", 60.0)
     roads.post("node-2", Parcel((Addressed(SECRET, Confirm(Ballot(2, "node-1", 1))),), (), None))
     release = (Addressed(SECRET, Release(Ballot(3, "node-1", 1))),)
     assert ask(roads, release) == Delivery(("token",), (Noted(False),))
