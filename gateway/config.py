@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     flights_per_node: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """How many requests to one node are under way at a time; what comes meanwhile rides together in the next one."""
     read_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 2.5
-    """How long a node may take to answer what only reads, before the next node is asked."""
+    """How long a node may take to answer what only reads; after so long no other node is asked any more."""
     answer_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 4.5
     """How long a node may take to answer anything else, before the outcome is unknown."""
     answer_bytes: Annotated[int, msgspec.Meta(ge=1_048_576, le=1_073_741_824)] = 67_108_864

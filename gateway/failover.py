@@ -8,6 +8,7 @@ if the one before certainly did nothing with it, otherwise its outcome is unknow
 
 from __future__ import annotations
 
+import math
 import random
 import ssl
 import time
@@ -46,6 +47,7 @@ class Cluster:
         quorum = settings.quorum()
         self._nodes = {node: Road(node, wire, settings.flights_per_node) for node, wire in wires.items()}
         self._spare = quorum.share_count - quorum.read
+        self._read_seconds = settings.read_timeout_seconds
         self._read_retry_seconds = settings.read_retry_seconds
         self._write_retry_seconds = settings.write_retry_seconds
         self._line = tuple(_JITTER.sample(sorted(wires), len(wires)))
@@ -95,11 +97,15 @@ class Cluster:
         return [result for each in asking for result in each.get()]
 
     def _ask_in_turn(self, line: Sequence[str], operations: Sequence[Operation]) -> list[Result]:
-        """Ask one node after the other, each for what is still open; patiently once as many were asked as may be away."""
+        """Ask one node after the other, each for what is still open; patiently once as many were asked as may be away.
+
+        What reads is asked of no other node once one could have answered: whoever asks is told in time that nobody does.
+        """
         results: list[Result | None] = [None] * len(operations)
+        deadline = math.inf if any(map(writes, operations)) else time.monotonic() + self._read_seconds
         for place, node in enumerate(line):
             still_open = [i for i, result in enumerate(results) if result is None]
-            if not still_open:
+            if not still_open or time.monotonic() > deadline:
                 break
             landing = self._nodes[node].ask([operations[i] for i in still_open], patient=place >= self._spare)
             if isinstance(landing, Loss):

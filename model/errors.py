@@ -95,7 +95,7 @@ class IdempotencyKeyReused(KofnError):
 
 
 class InvalidEnv(KofnError):
-    code, status, title = "invalid_env", 422, "The .env file does not parse"
+    code, status, title = "invalid_env", 422, "The .env file cannot be processed"
 
 
 class MissingValue(KofnError):

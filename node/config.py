@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     bind: str
     """Where to listen, ``HOST:PORT``."""
     database: Path
-    """The SQLite file that holds this node's shards. Its folder holds the write-ahead log beside it."""
+    """The SQLite file that holds this node's shards. Beside it lie its write-ahead log and a lock: one process at a time works on it."""
     certificate: Path
     """The node's certificate (PEM, with its chain). Re-read when the file changes."""
     key: Path

@@ -185,10 +185,10 @@ def test_a_node_that_answers_too_late_or_drips_is_given_up_at_the_deadline(autho
     nodes[0].behave = drip
     nodes[1].behave = lambda handler: release.wait(10) and drop(handler)
     try:
-        begun = time.monotonic()
         cluster = road(authority, nodes, answer_timeout_seconds=0.3, read_timeout_seconds=0.3)
-        assert codes(cluster.perform([READ])) == ["secret_not_found"]
-        assert time.monotonic() - begun >= 0.5
+        assert codes(cluster.perform([READ])) == ["unavailable"], "more are silent than may be; who asks has waited long enough"
+        assert requests(nodes) == [1, 1, 0]
+        assert codes(cluster.perform([READ])) == ["secret_not_found"], "those that were silent are asked last"
         assert codes(cluster.perform([CREATE])) == [""]
         assert codes(road(authority, nodes, answer_timeout_seconds=0.3, read_timeout_seconds=0.3).perform([CREATE])) == ["writing_failed"]
     finally:
@@ -205,7 +205,8 @@ def test_while_a_node_is_paused_others_are_asked(
     cluster = road(authority, nodes)
     stuck = gevent.spawn(cluster.perform, [operation])
     try:
-        gevent.sleep(0.3)
+        while not (stuck.ready() if operation is READ else cluster._nodes["node-1"].overdue):
+            gevent.sleep(0.01)
         assert codes(cluster.perform([operation])) in ([""], ["secret_not_found"])
         assert requests(nodes) == ([1, 2, 0] if operation is READ else [1, 1, 0])
         assert stuck.ready() == (operation is READ), "a read is answered by another node; a write may have been made by the first"
