@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 from gateway_fakes import SECRET, TOKEN, FakeVault, make_settings
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import gateway.audit
 import gateway.audit_files
@@ -147,6 +148,13 @@ def test_a_failure_is_recorded_with_its_code(client: FlaskClient, vault: FakeVau
     vault.failures = [Failed("writing_failed")]
     client.put(f"{SECRETS}/a", json={"value": "x"}, headers=AUTH)
     assert [(line["status"], line["code"]) for line in answered(path) if line["event"] == "answer"] == [(503, "writing_failed")]
+
+
+def test_what_has_no_host_leaves_no_line(client: FlaskClient, path: Path) -> None:
+    environ = EnvironBuilder(SECRETS, headers=AUTH).get_environ()
+    del environ["HTTP_HOST"]
+    assert run_wsgi_app(client.application, environ)[1].startswith("400 ")
+    assert [line["event"] for line in lines(path)] == ["start"]
 
 
 def test_health_metrics_and_unknown_routes_leave_no_line(client: FlaskClient, path: Path) -> None:
