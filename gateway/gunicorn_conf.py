@@ -56,6 +56,7 @@ http_parser = "python"
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
+header_map = "refuse"  # an If_Match that is passed over would be an update without condition
 forwarded_allow_ips = ""
 control_socket_disable = True
 

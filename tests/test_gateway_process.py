@@ -190,6 +190,7 @@ HOSTILE = {
     "a NUL": ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\0marker\r\n\r\n", {400}),
     "folding": ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\r\n marker\r\n\r\n", {400}),
     "no host": ("GET /healthz HTTP/1.1\r\n\r\n", {400}),
+    "an underscore in a header": ("GET /healthz HTTP/1.1\r\nHost: a\r\nIf_Match: 1\r\n\r\n", {400}),
     "two hosts": ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", {400}),
     "a bad method": ("MAR{KER /healthz HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
     "a bad version": ("GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n", {400}),
