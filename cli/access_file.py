@@ -39,7 +39,7 @@ class AccessFile:
             text, callers = self._read()
             if token.principal not in callers.principals:
                 known = ", ".join(sorted(callers.principals)) or "none"
-                raise Failure(f"{self.path} has no principal {token.principal}", f"add one, or choose of: {known}", Exit.NOT_FOUND)
+                raise Failure(f"{self.path} has no such principal", f"add one, or choose of: {known}", Exit.NOT_FOUND)
             gap = "" if not text or text.endswith("\n") else "\n"
             self._replace(f"{text}{gap}\n{entry(identifier, token)}", {**callers.tokens, identifier: token})
 
@@ -48,7 +48,7 @@ class AccessFile:
         with self._locked():
             text, callers = self._read()
             if identifier not in callers.tokens:
-                raise Failure(f"{self.path} has no token {identifier}", "run: kofn token list", Exit.NOT_FOUND)
+                raise Failure(f"{self.path} has no such token", "run: kofn token list", Exit.NOT_FOUND)
             self._replace(_without(text, identifier), {each: callers.tokens[each] for each in callers.tokens if each != identifier})
 
     def _read(self) -> tuple[str, Callers]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli import output
 from cli.failure import Exit, Failure
 from model.audit import GENESIS, ChainError, Head, before, follow
 
@@ -29,7 +30,7 @@ def verify(paths: tuple[Path, ...]) -> None:
     for path in ordered:
         head = _follow(path, start if head is None else head)
     assert head is not None
-    click.echo(f"intact: lines {start.seq + 1} to {head.seq}, hash {head.hash}")
+    output.show(f"intact: lines {start.seq + 1} to {head.seq}, hash {head.hash}")
     if start != GENESIS:
         click.echo(f"kofn: line 1 to {start.seq} are in files that were not named", err=True)
 

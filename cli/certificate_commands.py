@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli import output
 from cli.certificates import Authority
 from cli.failure import Exit, Failure
 from model.identity import Identity, IdentityError, Role, parse
@@ -29,7 +30,7 @@ def init(directory: Path, trust_domain: str) -> None:
     _check(f"spiffe://{trust_domain}/node/any")
     authority = Authority(directory)
     authority.create(trust_domain)
-    click.echo(f"created {authority.certificate_file} and {authority.key_file}")
+    output.report(f"created {authority.certificate_file} and {authority.key_file}")
 
 
 @certificates.command()
@@ -43,7 +44,7 @@ def issue(role: str, identifier: str, directory: Path, out: Path | None, hosts: 
     _check(f"spiffe://any/{role}/{identifier}")
     out = out or directory / identifier
     identity = Authority(directory).issue(Role(role), identifier, out, hosts or ("localhost", "127.0.0.1"))
-    click.echo(f"issued {identity.uri} in {out}")
+    output.report(f"issued {identity.uri} in {out}")
 
 
 @certificates.command()
@@ -58,7 +59,7 @@ def renew(folders: tuple[Path, ...], directory: Path) -> None:
     if not folders:
         raise Failure(f"there is no cert.pem below {directory}", "name the folders that hold them", Exit.NOT_FOUND)
     for folder, identity in zip(folders, Authority(directory).renew(folders), strict=True):
-        click.echo(f"renewed {identity.uri} in {folder}")
+        output.report(f"renewed {identity.uri} in {folder}")
 
 
 @certificates.command()
@@ -87,7 +88,7 @@ def fetch(spiffe_id: str, into: Path, socket: str, once: bool) -> None:
                     raise
                 failure.show()
                 continue
-            click.echo(f"wrote {wanted.uri}, valid until {end:%Y-%m-%dT%H:%M:%SZ}, to {into}")
+            output.report(f"wrote {wanted.uri}, valid until {end:%Y-%m-%dT%H:%M:%SZ}, to {into}")
             if once:
                 return
     except KeyboardInterrupt:

@@ -19,7 +19,8 @@ import requests
 import requests.adapters
 import urllib3.exceptions
 
-from cli.failure import EXIT_OF, Exit, Failure
+from cli.failure import Exit, Failure
+from cli.refusal import CHECK, START_LOCAL, Lost, Problem
 from cli.settings import Settings
 
 _BASE = "/api/v1"
@@ -30,24 +31,6 @@ _JUDGED = {"secret_not_found", "secret_exists", "version_mismatch", "idempotency
 """Refusals that the nodes give only after they have looked for the idempotency key: they settle what became of the write."""
 
 _HANDSHAKE_FAILURES = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"}
-
-_NEXT_STEP = {
-    Exit.FAILED: "check that KOFN_URL names a kofn gateway, then its log",
-    Exit.NOT_FOUND: "run: kofn list, to see what there is",
-    Exit.CONFLICT: "nothing was written; look at the current state, then decide",
-    Exit.DENIED: "check the token, and which namespace it is for",
-    Exit.UNAVAILABLE: "try again once more nodes are up; kofn status tells",
-    Exit.REFUSED: "correct the input",
-    Exit.UNREACHABLE: "nothing was sent; check the URL, the CA file and that the gateway runs",
-}
-_START_LOCAL = "nothing was sent; run: kofn local start, which starts whatever of the local cluster does not run"
-
-_NEXT_STEP_OF = {
-    "version_not_found": "run: kofn history NAME, to see its versions",
-    "rate_limited": "try again a little later",
-    "audit_unavailable": "check the gateway's audit log and its disk",
-}
-"""For codes that need another next step than the rest with the same exit code."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +49,6 @@ class _Tls13(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, ssl_minimum_version=ssl.TLSVersion.TLSv1_3, **kwargs)
 
 
-class Problem(Failure):
-    """An answer that is an error: its stable ``code``, the ``names`` at fault, and after how many seconds to retry, if at all."""
-
-    def __init__(self, status: int, body: Mapping[str, Any], retry_after: float | None) -> None:
-        self.status = status
-        self.code = str(body.get("code", "internal_error"))
-        self.names = [str(name) for name in body.get("names") or []]
-        self.retry_after = retry_after
-        self.not_applied = 300 <= status < 500 or self.code == "unavailable" or body.get("outcome") == "not_applied"
-        title = str(body.get("title") or f"the answer has status {status}")
-        detail = str(body.get("detail") or "")
-        exit_code = EXIT_OF.get(self.code, Exit.FAILED)
-        what = f"{title}: {', '.join(self.names)}" if self.names else title
-        next_step = _NEXT_STEP_OF.get(self.code) or _NEXT_STEP.get(exit_code, "see kofn --help")
-        super().__init__(what, detail if detail and detail != title else next_step, exit_code)
-
-
-class Lost(Failure):
-    """No answer. ``sent`` tells whether the vault may have received the request."""
-
-    def __init__(self, what: str, *, sent: bool, next_step: str = _NEXT_STEP[Exit.UNREACHABLE]) -> None:
-        self.sent = sent
-        super().__init__(what, "the vault gave no answer; try again" if sent else next_step, Exit.UNREACHABLE)
-
-
 class Client:
     """One vault as one caller. ``notice`` hears, in a line each, why a write is tried again."""
 
@@ -99,8 +57,8 @@ class Client:
         self._is_local = settings.is_local
         self._notice = notice
         self._retrying = retrying
-        if settings.ca_file is not None and not settings.ca_file.is_file():
-            raise Failure(f"there is no CA file {settings.ca_file}", "check KOFN_CA_FILE", Exit.USAGE)
+        if settings.ca_file is not None:
+            _check_ca_file(settings.ca_file)
         self._session = _session(str(settings.ca_file) if settings.ca_file else True)
         self._session.headers["Authorization"] = f"Bearer {settings.token}"
         if settings.namespace is not None:
@@ -126,9 +84,16 @@ class Client:
         """Write with the idempotency ``key`` (a fresh one when None), repeating while a retry can help.
 
         Raises Problem for a definite refusal and Lost when nothing was ever sent; Failure with ``Exit.UNKNOWN``, naming the key, when
-        the write may have taken effect or may yet.
+        the write may have taken effect or may yet, Ctrl-C included.
         """
-        key = key or str(uuid.uuid4())
+        key = key or new_key()
+        learn = f"the write may have taken effect; repeat it with --idempotency-key {key} to learn"
+        try:
+            return self._repeat(method, path, body, key, if_match, learn)
+        except KeyboardInterrupt:
+            raise Failure("Aborted!", learn, Exit.UNKNOWN) from None
+
+    def _repeat(self, method: str, path: str, body: Mapping[str, Any] | None, key: str, if_match: int | None, learn: str) -> dict[str, Any]:
         headers = {"Idempotency-Key": key} | ({} if if_match is None else {"If-Match": f'"{if_match}"'})
         unknown = False
         began, wait = time.monotonic(), self._retrying.first_wait_seconds
@@ -152,7 +117,7 @@ class Client:
             wait *= 2
         if not unknown:
             raise failure
-        raise Failure(failure.what, f"the write may have taken effect; repeat it with --idempotency-key {key} to learn", Exit.UNKNOWN)
+        raise Failure(failure.what, learn, Exit.UNKNOWN)
 
     def _ask(
         self,
@@ -175,13 +140,13 @@ class Client:
             )
             answer = _json(response)
         except requests.exceptions.SSLError as error:
-            raise Lost(f"no trusted TLS connection to {self._url}", sent=not _handshake_failed(error)) from None
+            sent = not _handshake_failed(error)
+            raise Lost(f"no trusted TLS connection to {self._url}", sent=sent, next_step=CHECK if sent else None) from None
         except requests.exceptions.ConnectTimeout:
             raise Lost(f"{self._url} does not answer", sent=False) from None
         except requests.exceptions.ConnectionError as error:
             if _never_connected(error):
-                next_step = _START_LOCAL if self._is_local else _NEXT_STEP[Exit.UNREACHABLE]
-                raise Lost(f"cannot connect to {self._url}", sent=False, next_step=next_step) from None
+                raise Lost(f"cannot connect to {self._url}", sent=False, next_step=START_LOCAL if self._is_local else None) from None
             raise Lost(f"the connection to {self._url} was lost", sent=True) from None
         except requests.exceptions.InvalidURL:
             raise Failure("the vault's URL is malformed", "check KOFN_URL", Exit.USAGE) from None
@@ -190,6 +155,22 @@ class Client:
         if 200 <= response.status_code < 300 and answer is not None:
             return answer
         raise Problem(response.status_code, answer or {}, _seconds(response.headers.get("Retry-After")))
+
+
+def _check_ca_file(path: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except FileNotFoundError:
+        raise Failure(f"there is no CA file {path}", "check KOFN_CA_FILE", Exit.USAGE) from None
+    except ssl.SSLError:
+        raise Failure(f"the CA file {path} holds no certificate", "check KOFN_CA_FILE: it must be PEM", Exit.USAGE) from None
+    except OSError as error:
+        raise Failure(f"cannot read the CA file {path}: {error.strerror}", "check KOFN_CA_FILE", Exit.USAGE) from None
+
+
+def new_key() -> str:
+    """A fresh idempotency key."""
+    return str(uuid.uuid4())
 
 
 def _session(verify: str | bool) -> requests.Session:

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.client import Problem
+import click
+
 from cli.failure import EXIT_OF, Exit, Failure
+from cli.refusal import Problem
 from model import dotenv
 from model.errors import InvalidEnv, KofnError
 
 _LINE = re.compile(r"(?:^In|; in) line (\d+): ")
+_REFERENCE = re.compile(r"secret\([^()]+\)|\Aenc\(.+\)\Z", re.DOTALL)
 _MORE = re.compile(r"; (and \d+ more)$")
 
 
@@ -41,6 +44,18 @@ class DotenvFile:
         except InvalidEnv as error:
             raise unreadable(path, error) from None
 
+    @property
+    def plain_keys(self) -> set[str]:
+        """The variables that have a value without references."""
+        return {each.key for each in self.parsed.assignments if each.text is not None and not each.references and each.encryption is None}
+
+    def warn(self) -> None:
+        """Say on stderr where single quotes make text of what would be a reference without them."""
+        for each in self.parsed.assignments:
+            if each.quote == "'" and each.text is not None and _REFERENCE.search(each.text):
+                hint = "in single quotes this is text, not a reference; use double quotes, or none, if it should be one"
+                click.echo(f"kofn: {self.path}:{each.line}: {hint}", err=True)
+
     def uses(self, names: Sequence[str], *, versions_only: bool) -> Iterator[str]:
         """Where the file refers to, or creates, any of ``names``: a line of text each."""
         for reference in self.parsed.references:
@@ -52,13 +67,13 @@ class DotenvFile:
                 yield f"{self.path}:{encryption.line}: enc({encryption.name})"
 
 
-def unreadable(path: Path, error: KofnError) -> Failure:
-    """The failure of one file, with a line of text for each of its lines at fault."""
+def unreadable(path: Path, error: KofnError, next_step: str = "correct these lines") -> Failure:
+    """The failure of one file, with a line of text for each of its lines at fault, and then ``next_step``."""
     detail, *more = _MORE.split(error.detail)
     _, *found = _LINE.split(detail)
     items = [f"{path}:{line}: {text}" for line, text in zip(found[::2], found[1::2], strict=True)] + more[:1]
     names = f": {', '.join(error.names)}" if error.names else ""
-    return Failure(f"{path}: {error.title}{names}", "correct these lines" if items else error.detail, EXIT_OF[error.code], items)
+    return Failure(f"{path}: {error.title}{names}", next_step if items else error.detail, EXIT_OF[error.code], items)
 
 
 def located(problem: Problem, sources: Sequence[DotenvFile], places: Sequence[str] = ()) -> Failure:

@@ -5,6 +5,7 @@ Root gives a file that replaces another the owner of that one: who could read it
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from cli.failure import Exit, Failure
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, room: int = 0) -> Iterator[BinaryIO]:
     """A new file that takes ``path``'s place (that of its target, for a symbolic link) when the block ends well, and else vanishes.
 
-    The file exists, with mode 0600, before the block begins: a directory that cannot be written to is found out first.
+    The file exists, with mode 0600 and ``room`` bytes on the disk, before the block begins: a directory that cannot be written to, or
+    a full disk, is found out first.
     Raises Failure (usage) for what the operating system refuses.
     """
     path = path.resolve()
@@ -32,8 +34,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "wb") as file:
                 if os.geteuid() == 0 and path.exists():
                     os.fchown(descriptor, path.stat().st_uid, path.stat().st_gid)
+                _reserve(descriptor, room)
                 yield file
-                file.flush()
+                file.truncate()
                 os.fsync(file.fileno())
             temporary.replace(path)
             _sync_directory(path.parent)
@@ -47,6 +50,16 @@ def write(path: Path, content: str | bytes) -> None:
     """Put ``content`` (text as UTF-8) at ``path``, atomically and with mode 0600."""
     with replacing(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _reserve(descriptor: int, room: int) -> None:
+    """Have ``room`` bytes kept for the file, on systems that can. Raises OSError where there are not so many."""
+    if room and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, room)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                raise
 
 
 def _sync_directory(path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli import output
 from cli.failure import Exit
 from cli.session import Name, Prefix, client
 
@@ -24,14 +25,14 @@ def history(name: str, as_json: bool) -> None:
     """
     answer = client().read(f"/history/{name}")
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        output.show(json.dumps(answer, indent=2))
         return
     rows = [(str(version["version"]), version["valid_from"], version["valid_to"] or "") for version in answer["versions"]]
     if sys.stdout.isatty():
         _show(rows)
         return
     for row in rows:
-        click.echo("\t".join(row))
+        output.show("\t".join(row))
 
 
 @click.command(name="list")
@@ -41,10 +42,10 @@ def list_names(prefix: str, as_json: bool) -> None:
     """Print the names of all secrets that start with PREFIX, sorted, one a line."""
     names = client().names(prefix)
     if as_json:
-        click.echo(json.dumps({"names": list(names)}, indent=2))
+        output.show(json.dumps({"names": list(names)}, indent=2))
         return
     for name in names:
-        click.echo(name)
+        output.show(name)
 
 
 @click.command()
@@ -54,11 +55,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """Print whether the vault serves reads and writes; exit with 6 if it does not serve both."""
     answer = client().read("/status")
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        output.show(json.dumps(answer, indent=2))
     else:
-        click.echo(f"reads    {_serving(answer, 'reads')}")
-        click.echo(f"writes   {_serving(answer, 'writes')}")
-        click.echo(f"degraded {'yes' if answer['degraded'] else 'no'}")
+        output.show(f"reads    {_serving(answer, 'reads')}")
+        output.show(f"writes   {_serving(answer, 'writes')}")
+        output.show(f"degraded {'yes' if answer['degraded'] else 'no'}")
     if not (answer["reads"] and answer["writes"]):
         ctx.exit(Exit.UNAVAILABLE)
 

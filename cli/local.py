@@ -57,7 +57,7 @@ class Cluster:
         absent = [server for server in servers if processes.master(server) is None]
         for server in absent:
             processes.kill(server)
-            self._check_port(server)
+            _check_port(self.port(server), server.id, "make a cluster with another --port (0 finds free ones) in another --data")
             if server.package == "node":
                 local_plan.restore_node(self.layout, self.plan, server.id)
         started: dict[str, subprocess.Popen[bytes]] = {}
@@ -97,17 +97,6 @@ class Cluster:
 
     def record(self) -> dict[str, object]:
         return local_plan.record(self.layout, self.plan)
-
-    def _check_port(self, server: Server) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, self.port(server)))
-            except OSError:
-                raise Failure(
-                    f"port {self.port(server)}, for {server.id}, is in use",
-                    "stop what uses it, or make a cluster with another --port (0 finds free ones) in another --data",
-                ) from None
 
     def _await_ready(self, servers: list[Server], started: dict[str, subprocess.Popen[bytes]], notice: Callable[[str], None]) -> None:
         waiting = list(servers)
@@ -158,11 +147,13 @@ def find(layout: Layout) -> Cluster:
 def find_or_create(layout: Layout, node_count: int | None, threshold: int | None, port: int | None) -> Cluster:
     """The cluster in this folder, created when absent. None stands for the default, or for what an existing cluster has.
 
-    Raises Failure (usage) when an existing cluster has other numbers than those asked for.
+    Raises Failure (usage) when an existing cluster has other numbers than those asked for, and, with nothing made yet, for a port in use.
     """
     plan = local_plan.read_plan(layout)
     if plan is None:
         plan = local_plan.new_plan(node_count or _NODES, threshold or _THRESHOLD, _PORT if port is None else port)
+        for identifier, needed in {"gateway": plan.gateway_port, **plan.node_ports}.items():
+            _check_port(needed, identifier, "choose another --port (0 finds free ones)")
     asked = {
         "--nodes": (node_count, len(plan.node_ports)),
         "--threshold": (threshold, plan.threshold),
@@ -175,6 +166,15 @@ def find_or_create(layout: Layout, node_count: int | None, threshold: int | None
     cluster = Cluster(layout, plan)
     cluster.record()
     return cluster
+
+
+def _check_port(port: int, identifier: str, otherwise: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise Failure(f"port {port}, for {identifier}, is in use", f"stop what uses it, or {otherwise}") from None
 
 
 def _tail(log: Path) -> list[str]:

@@ -7,17 +7,18 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli import local as clusters
-from cli import processes
+from cli import output, processes
+from cli.failure import Exit, Failure
 from cli.local import Cluster
 from cli.progress import progress
 from cli.settings import local_data
 
 _WATCH_SECONDS = 0.5
-_SIGNALS = [name.removeprefix("SIG") for name in signal.Signals.__members__ if not name.startswith("SIGRT")]
 
 _data = click.option(
     "--data",
@@ -25,6 +26,18 @@ _data = click.option(
     help="The cluster's folder.  [default: KOFN_DATA, or ~/.local/share/kofn/local]",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print the content of cluster.json.")
+
+
+class _Signal(click.ParamType[signal.Signals]):
+    """A signal by its name, with or without SIG."""
+
+    name = "signal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> signal.Signals:  # noqa: ARG002 - click's signature
+        try:
+            return signal.Signals[f"SIG{str(value).upper().removeprefix('SIG')}"]
+        except KeyError:
+            raise Failure("there is no such signal", "name one such as TERM, KILL, STOP or CONT", Exit.USAGE) from None
 
 
 @click.group()
@@ -55,10 +68,9 @@ def start(*, data: Path | None, nodes: int | None, threshold: int | None, port: 
             raise click.Abort from None
         description = cluster.record()
     try:
-        if as_json:
-            click.echo(json.dumps(description))
-        else:
-            _introduce(cluster, by_default=cluster.layout.directory == local_data(os.environ).absolute().resolve(), detached=detach)
+        by_default = cluster.layout.directory == local_data(os.environ).absolute().resolve()
+        text = json.dumps(description) if as_json else _introduction(cluster, by_default=by_default, detached=detach)
+        output.show(text, lost="the cluster runs; run: kofn local stop, to end it")
         if not detach:
             _watch(cluster)
     except KeyboardInterrupt:
@@ -88,25 +100,25 @@ def status(data: Path | None, as_json: bool) -> None:
         cluster = clusters.find(layout)
         description = cluster.record()
     if as_json:
-        click.echo(json.dumps(description))
+        output.show(json.dumps(description))
         return
     for server in cluster.servers:
         pid = processes.master(server)
         state = "stopped" if pid is None else "ready" if cluster.is_ready(server) else "running"
-        click.echo(f"{server.id}\t{state}\t{pid or '-'}\thttps://127.0.0.1:{cluster.port(server)}")
+        output.show(f"{server.id}\t{state}\t{pid or '-'}\thttps://127.0.0.1:{cluster.port(server)}")
 
 
 @local.command()
 @_data
 @click.argument("identifier", metavar="ID")
-@click.option("--signal", "name", type=click.Choice(_SIGNALS, case_sensitive=False), default="KILL", show_default=True, help="The signal.")
-def kill(data: Path | None, identifier: str, name: str) -> None:
+@click.option("--signal", "number", type=_Signal(), metavar="NAME", default="KILL", show_default=True, help="The signal, such as TERM.")
+def kill(data: Path | None, identifier: str, number: signal.Signals) -> None:
     """Signal every process of the node ID (or of: gateway)."""
     with clusters.locked(_existing(data)) as layout:
         cluster = clusters.find(layout)
         server = cluster.server(identifier)
-        cluster.send(server, signal.Signals[f"SIG{name.upper()}"])
-    click.echo(f"sent SIG{name.upper()} to {server.id}", err=True)
+        cluster.send(server, number)
+    click.echo(f"sent {number.name} to {server.id}", err=True)
 
 
 @local.command()
@@ -114,11 +126,12 @@ def kill(data: Path | None, identifier: str, name: str) -> None:
 @click.argument("identifier", metavar="ID")
 def restart(data: Path | None, identifier: str) -> None:
     """Stop the node ID (or: gateway) if it runs, start it, and wait until it is ready."""
-    with clusters.locked(_existing(data)) as layout, progress(f"restarting {identifier}") as notice:
+    with clusters.locked(_existing(data)) as layout:
         cluster = clusters.find(layout)
         server = cluster.server(identifier)
-        cluster.stop([server])
-        cluster.start([server], notice)
+        with progress(f"restarting {server.id}") as notice:
+            cluster.stop([server])
+            cluster.start([server], notice)
     click.echo(f"restarted {server.id}", err=True)
 
 
@@ -133,18 +146,20 @@ def _existing(data: Path | None) -> Path:
     return directory
 
 
-def _introduce(cluster: Cluster, *, by_default: bool, detached: bool) -> None:
+def _introduction(cluster: Cluster, *, by_default: bool, detached: bool) -> str:
     layout = cluster.layout
-    click.echo(f"url         {cluster.plan.url}")
-    click.echo(f"token file  {layout.token_file}")
-    click.echo(f"ca file     {layout.authority.certificate_file}")
-    where = "here" if detached else "in another terminal"
-    click.echo(f"\nAny {cluster.plan.threshold} of its {len(cluster.plan.node_ports)} nodes serve. Try, {where}:")
     setting = "" if by_default else f"KOFN_DATA={layout.directory} "
-    click.echo(f"  echo correct horse | {setting}kofn create app/password")
-    click.echo(f"  {setting}kofn get app/password")
     authorization = f'"Authorization: Bearer $(cat {layout.token_file})"'
-    click.echo(f"  curl --cacert {layout.authority.certificate_file} -H {authorization} {cluster.plan.url}/api/v1/status")
+    where = "here" if detached else "in another terminal"
+    return f"""\
+url         {cluster.plan.url}
+token file  {layout.token_file}
+ca file     {layout.authority.certificate_file}
+
+Any {cluster.plan.threshold} of its {len(cluster.plan.node_ports)} nodes serve. Try, {where}:
+  echo correct horse | {setting}kofn create app/password
+  {setting}kofn get app/password
+  curl --cacert {layout.authority.certificate_file} -H {authorization} {cluster.plan.url}/api/v1/status"""
 
 
 def _watch(cluster: Cluster) -> None:

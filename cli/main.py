@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import click
 
+from cli import output
 from cli.failure import MEANING, Exit, Failure
+from cli.usage import repeating_nothing
 
 _COMMANDS = {
     "create": "cli.secrets:create",
@@ -39,9 +41,14 @@ class _LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         return cast(click.Command, command)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with repeating_nothing():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with repeating_nothing():
+                return super().invoke(ctx)
         except Failure as failure:
             failure.show()
             ctx.exit(failure.exit_code)
@@ -69,6 +76,7 @@ def kofn() -> None:
 
 def main() -> None:
     """Run the command line; nothing that goes wrong shows a traceback, whose frames could hold values."""
+    output.replace_closed_streams()
     try:
         kofn(prog_name="kofn")
     except Exception as error:  # noqa: BLE001 - the last resort, see above

@@ -16,10 +16,12 @@ from typing import Any, NoReturn
 
 import click
 
-from cli.client import Client, Problem
+from cli.client import Client
 from cli.dotenv_file import DotenvFile, located, unreadable
 from cli.failure import Exit, Failure, RunExit
+from cli.refusal import Problem
 from cli.session import client
+from cli.usage import repeating_nothing
 from model import dotenv
 from model.errors import KofnError
 
@@ -32,7 +34,8 @@ class _Run(click.Command):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            with repeating_nothing():
+                return super().make_context(*args, **kwargs)
         except click.UsageError as error:
             error.show()
             raise click.exceptions.Exit(RunExit.NOT_STARTED) from None
@@ -66,12 +69,16 @@ def run(paths: tuple[Path, ...], pristine: bool, command: tuple[str, ...]) -> No
     Variables of the files win over those inherited. Inherited KOFN_* are not passed on. With --pristine only PATH, HOME, USER,
     LOGNAME, SHELL, TERM, LANG, LANGUAGE, LC_*, TZ and TMPDIR are inherited.
 
+    References count without quotes and in double quotes; in single quotes they are literal text.
+
     All references are resolved first, in one call. If anything is wrong, nothing is started, every bad reference is named with
     file and line, and the exit code is 125; it is 126 for a command that cannot be executed, 127 for one that is not found.
     """
     if paths == (_DEFAULT,) and not _DEFAULT.exists():
         raise Failure("there is no .env in this directory", "name a file: kofn run -f FILE COMMAND", Exit.USAGE)
     sources = [DotenvFile.read(path) for path in paths]
+    for source in sources:
+        source.warn()
     values = resolve(sources, client)
     environment = merge(sources, values, inherited(os.environ, pristine=pristine))
     _become(command, environment)

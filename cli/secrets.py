@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cli import output
 from cli.failure import Exit, Failure
 from cli.session import Name, client, idempotency_key
 from model.errors import InvalidRequest
@@ -35,7 +36,7 @@ _exact = click.option("--exact", is_flag=True, help="Keep a newline at the end o
 @idempotency_key
 def create(name: str, path: Path | None, exact: bool, key: str | None) -> None:
     answer = client().write("POST", "/secrets", {"name": name, **_encoded(_value(path, exact=exact))}, key=key)
-    click.echo(f"created {name}, version {answer['version']}")
+    output.report(f"created {name}, version {answer['version']}")
 
 
 @click.command(help=f"Give the secret NAME a new version.\n\n{_INPUT_HELP}")
@@ -46,7 +47,7 @@ def create(name: str, path: Path | None, exact: bool, key: str | None) -> None:
 @idempotency_key
 def update(name: str, path: Path | None, exact: bool, if_match: int | None, key: str | None) -> None:
     answer = client().write("PUT", f"/secrets/{name}", _encoded(_value(path, exact=exact)), key=key, if_match=if_match)
-    click.echo(f"updated {name}, version {answer['version']}")
+    output.report(f"updated {name}, version {answer['version']}")
 
 
 @click.command()
@@ -60,16 +61,15 @@ def get(name: str, version: int | None, at: str | None, as_json: bool) -> None:
     The bytes are exactly those stored; a newline is added only for a terminal.
     """
     if version is not None and at is not None:
-        raise click.UsageError("--version and --at exclude each other")
+        raise Failure("--version and --at exclude each other", "choose one", Exit.USAGE)
     if at is not None:
         _check_time(at)
     params = {key: str(value) for key, value in (("version", version), ("at", at)) if value is not None}
     answer = client().read(f"/secrets/{name}", params)
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        output.show(json.dumps(answer, indent=2))
         return
-    sys.stdout.buffer.write(_decoded(answer) + (b"\n" if sys.stdout.isatty() else b""))
-    sys.stdout.buffer.flush()
+    output.send(_decoded(answer) + (b"\n" if sys.stdout.isatty() else b""))
 
 
 @click.command()
@@ -79,12 +79,13 @@ def get(name: str, version: int | None, at: str | None, as_json: bool) -> None:
 def delete(name: str, yes: bool, key: str | None) -> None:
     """Erase the secret NAME with all its versions, for good.
 
-    It is done once so many shares are erased that the rest cannot rebuild any version.
+    It is done once so many shares are erased that the rest cannot rebuild any version. Without a terminal nothing is asked, with or
+    without --yes.
     """
     if not yes and sys.stdin.isatty():
         click.confirm(f"Erase {name} with all its versions?", abort=True, err=True)
     client().write("DELETE", f"/secrets/{name}", key=key)
-    click.echo(f"deleted {name}")
+    output.report(f"deleted {name}")
 
 
 def _check_time(text: str) -> None:
@@ -98,7 +99,7 @@ def _value(path: Path | None, *, exact: bool) -> bytes:
     """The value by the rules of ``_INPUT_HELP``. Raises Failure for an unreadable file or more than 1 MiB."""
     if path is not None:
         if exact:
-            raise click.UsageError("--exact is for stdin; --file is exact anyway")
+            raise Failure("--exact is for stdin", "leave it out: --file is exact anyway", Exit.USAGE)
         try:
             with path.open("rb") as file:
                 value = file.read(_MAX_VALUE_BYTES + 2)
@@ -108,7 +109,10 @@ def _value(path: Path | None, *, exact: bool) -> bytes:
         prompted: str = click.prompt("Value", hide_input=True, confirmation_prompt="Once more", err=True)
         value = prompted.encode("utf-8", "surrogateescape")
     else:
-        value = sys.stdin.buffer.read(_MAX_VALUE_BYTES + 2)
+        try:
+            value = sys.stdin.buffer.read(_MAX_VALUE_BYTES + 2)
+        except OSError as error:
+            raise Failure(f"cannot read the value from stdin: {error.strerror}", "pipe it in, or use --file", Exit.USAGE) from None
         if not exact and value.endswith(b"\n"):
             value = value[:-1]
     if len(value) > _MAX_VALUE_BYTES:

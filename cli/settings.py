@@ -53,17 +53,20 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     url = environment.get("KOFN_URL") or config.get("url")
     ca_file = environment.get("KOFN_CA_FILE") or config.get("ca_file")
     token_file = environment.get("KOFN_TOKEN_FILE") or config.get("token_file")
+    next_step = "check KOFN_TOKEN_FILE and the file's permissions"
     is_local = url is None
     if url is None:
-        cluster = _read_cluster(local_data(environment) / "cluster.json")
+        cluster = _read_cluster(local_data(environment))
         url = cluster["url"]
         ca_file = ca_file or cluster["ca_file"]
-        token_file = token_file or cluster["token_file"]
+        if token_file is None:
+            token_file = cluster["token_file"]
+            next_step = f"restore it, or get another: kofn token issue local --out {token_file}"
     if not url.startswith("https://"):
         raise Failure("the vault's URL does not start with https://", "tokens and values travel over TLS only; check KOFN_URL", Exit.USAGE)
     if "@" in url:
         raise Failure("the vault's URL holds a user", "a token says who you are; check KOFN_URL", Exit.USAGE)
-    token = environment.get("KOFN_TOKEN") or _read_token(token_file)
+    token = environment.get("KOFN_TOKEN") or _read_token(token_file, next_step)
     if not (token.isascii() and token.isprintable()):
         raise Failure("the token holds characters that no token has", "check KOFN_TOKEN, or the token file", Exit.USAGE)
     return Settings(
@@ -93,20 +96,22 @@ def _read_config(path: Path, *, required: bool) -> dict[str, str]:
     return {key: str(path.parent / Path(value).expanduser()) if key.endswith("_file") else value for key, value in config.items()}
 
 
-def _read_cluster(path: Path) -> dict[str, str]:
+def _read_cluster(directory: Path) -> dict[str, str]:
+    path = directory / "cluster.json"
     try:
         cluster = json.loads(path.read_bytes())
         return {key: str(cluster[key]) for key in ("url", "ca_file", "token_file")}
     except FileNotFoundError:
-        raise Failure("no vault is configured", "run: kofn local start, or set KOFN_URL", Exit.USAGE) from None
+        what = f"no vault is configured, and there is no cluster in {directory}"
+        raise Failure(what, "run: kofn local start, or set KOFN_URL", Exit.USAGE) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise Failure(f"cannot read {path}", "run: kofn local start, which writes it anew, or set KOFN_URL", Exit.USAGE) from None
 
 
-def _read_token(token_file: str | None) -> str:
+def _read_token(token_file: str | None, next_step: str) -> str:
     if token_file is None:
         raise Failure("no token is configured", "set KOFN_TOKEN_FILE (or KOFN_TOKEN)", Exit.USAGE)
     try:
         return Path(token_file).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
-        raise Failure(f"cannot read the token file {token_file}", "check KOFN_TOKEN_FILE and the file's permissions", Exit.USAGE) from None
+        raise Failure(f"cannot read the token file {token_file}", next_step, Exit.USAGE) from None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from cli import files
+from cli import files, output
 from cli.access_file import AccessFile, known_as, new_token
 from cli.failure import Exit, Failure
 from cli.local_plan import Layout
 from cli.settings import local_data
+from model.callers import split_token
 
 _access = click.option(
     "--access",
@@ -36,21 +39,25 @@ def issue(access: Path | None, principal: str, out: Path | None) -> None:
     if out is not None and out.exists():
         raise Failure(f"{out} exists already", "choose a place for a new file", Exit.CONFLICT)
     if out is None:
-        _add(access, secret, principal)
-        click.echo(secret)
+        with _issued(_file(access), secret, principal):
+            output.show(secret, lost="the token was taken back")
         if sys.stdout.isatty():
             click.echo("kofn: whoever sees this screen can use the token; --out writes it to a file instead", err=True)
         return
-    with files.replacing(out) as file:
-        file.write(f"{secret}\n".encode("ascii"))
-        _add(access, secret, principal)
+    with _issued(_file(access), secret, principal):
+        files.write(out, f"{secret}\n")
 
 
 @token.command()
 @_access
 @click.argument("identifier", metavar="ID")
 def revoke(access: Path | None, identifier: str) -> None:
-    """Refuse the token ID from the next request on. ID is the part of a token between its first two underscores."""
+    """Refuse the token ID from the next request on. ID is the part of a token between its first two underscores.
+
+    Of a whole token only the ID is used, but others can read it in the command line as long as this runs.
+    """
+    parts = split_token(identifier.strip())
+    identifier = identifier if parts is None else parts[0]
     _file(access).remove(identifier)
     click.echo(f"revoked {identifier}", err=True)
 
@@ -60,12 +67,22 @@ def revoke(access: Path | None, identifier: str) -> None:
 def list_tokens(access: Path | None) -> None:
     """Print every token's id and principal, separated by a tab, sorted."""
     for identifier, known in sorted(_file(access).tokens().items()):
-        click.echo(f"{identifier}\t{known.principal}")
+        output.show(f"{identifier}\t{known.principal}")
 
 
-def _add(access: Path | None, secret: str, principal: str) -> None:
+@contextmanager
+def _issued(file: AccessFile, secret: str, principal: str) -> Iterator[None]:
+    """The token is in ``file``, and stays there only if the block, which hands it out, ends well."""
     identifier, known = known_as(secret, principal)
-    _file(access).add(identifier, known)
+    file.add(identifier, known)
+    try:
+        yield
+    except BaseException:
+        try:
+            file.remove(identifier)
+        except Failure as failure:
+            raise Failure(f"a token was issued that nobody has; {failure.what}", f"run: kofn token revoke {identifier}") from None
+        raise
 
 
 def _file(access: Path | None) -> AccessFile:

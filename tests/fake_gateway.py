@@ -34,6 +34,7 @@ class FakeGateway:
     faults: list[tuple[str, str]] = field(default_factory=list)
     retry_after: str = "0"
     status: dict[str, bool] = field(default_factory=lambda: {"reads": True, "writes": True, "degraded": False})
+    several_namespaces: bool = False
     clock: int = START
 
     def __enter__(self) -> FakeGateway:
@@ -74,6 +75,8 @@ class FakeGateway:
     def answer(self, method: str, target: str, headers: dict[str, str], body: Any) -> tuple[int, Any, dict[str, str]]:
         if headers.get("authorization") != f"Bearer {TOKEN}":
             raise errors.Unauthenticated
+        if self.several_namespaces and "kofn-namespace" not in headers:
+            raise errors.InvalidRequest("These credentials have several namespaces; choose one with the header Kofn-Namespace")
         key = headers.get("idempotency-key")
         if key is not None and key in self.outcomes:
             return self.outcomes[key]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -109,6 +111,20 @@ def test_a_garbled_success_leaves_a_writes_outcome_unknown(run: Kofn, gateway: F
     assert run("create", "name", stdin=b"x").exit_code == Exit.UNKNOWN
 
 
+def test_an_interrupted_write_names_the_key_that_tells_its_outcome(gateway: FakeGateway) -> None:
+    gateway.faults = [("lose", "before")] * 20
+    environment = os.environ | {name: value for name, value in gateway.settings().items() if value is not None}
+    command = [sys.executable, "-m", "cli.main", "delete", "name"]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "trying again" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        last = process.stderr.read().splitlines()[-1]
+    assert process.returncode == Exit.UNKNOWN
+    assert last.startswith("kofn: Aborted! — the write may have taken effect")
+    assert f"--idempotency-key {keys_sent(gateway)[0]}" in last
+
+
 def test_the_wait_that_the_vault_asks_for_is_honoured_up_to_the_deadline(run: Kofn, gateway: FakeGateway) -> None:
     gateway.faults = [("status", "voting_failed")] * 2
     gateway.retry_after = "3600"
@@ -159,7 +175,44 @@ def test_a_vault_of_another_authority_gets_nothing(run: Kofn, gateway: FakeGatew
     result = run("get", "name", KOFN_CA_FILE=str(tmp_path / "other" / "ca.pem"))
     assert result.exit_code == Exit.UNREACHABLE
     assert "TLS" in result.stderr
+    assert "check the URL, the CA file" in result.stderr
     assert gateway.requests == []
+
+
+@pytest.mark.parametrize("content", ["", "no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_ca_file_without_a_certificate_is_a_usage_error(run: Kofn, gateway: FakeGateway, tmp_path: Path, content: str) -> None:
+    (tmp_path / "text").write_text(content)
+    result = run("get", "name", KOFN_CA_FILE=str(tmp_path / "text"))
+    assert result.exit_code == Exit.USAGE
+    assert f"the CA file {tmp_path / 'text'} holds no certificate — check KOFN_CA_FILE" in result.stderr
+    assert gateway.requests == []
+
+
+def test_a_ca_file_that_is_absent_or_a_folder_is_a_usage_error(run: Kofn, tmp_path: Path) -> None:
+    assert "there is no CA file" in run("get", "name", KOFN_CA_FILE=str(tmp_path / "absent")).stderr
+    assert run("get", "name", KOFN_CA_FILE=str(tmp_path)).exit_code == Exit.USAGE
+
+
+def test_tls_that_breaks_in_the_middle_is_no_reason_to_try_again(run: Kofn) -> None:
+    """A server that hangs up in the handshake: what went wrong is in the URL, the CA file or the server, and stays wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # alert: handshake_failure
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        result = run("get", "name", KOFN_URL=f"https://127.0.0.1:{server.getsockname()[1]}")
+        server.shutdown(socket.SHUT_RDWR)
+        serving.join()
+    assert "no trusted TLS connection" in result.stderr
+    assert result.exit_code == Exit.UNREACHABLE
+    assert result.stderr.endswith("check the URL, the CA file and that the gateway runs\n")
 
 
 def test_a_certificate_for_another_host_is_not_trusted(run: Kofn, gateway: FakeGateway) -> None:
@@ -217,6 +270,21 @@ def test_a_wrong_token_exits_with_5(run: Kofn) -> None:
     result = run("get", "name", KOFN_TOKEN="kofn_abcdefgh_wrong")
     assert result.exit_code == Exit.DENIED
     assert "wrong" not in result.stderr
+    assert "revoked" in result.stderr
+    assert "namespace" not in result.stderr
+
+
+def test_what_a_token_may_not_do_is_a_matter_of_grants(run: Kofn, gateway: FakeGateway) -> None:
+    gateway.faults = [("status", "forbidden")]
+    result = run("get", "name")
+    assert result.exit_code == Exit.DENIED
+    assert "grants" in result.stderr
+
+
+def test_several_namespaces_are_answered_with_the_setting_that_chooses(run: Kofn, gateway: FakeGateway) -> None:
+    gateway.several_namespaces = True
+    assert "choose one with KOFN_NAMESPACE" in run("list").stderr
+    assert run("list", KOFN_NAMESPACE="team").exit_code == Exit.OK
 
 
 def test_a_token_with_a_line_break_is_refused_before_it_becomes_a_header(run: Kofn, gateway: FakeGateway) -> None:
@@ -244,6 +312,7 @@ def place_cluster(directory: Path) -> dict[str, str]:
 def test_without_any_setting_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="no vault is configured") as caught:
         load({"KOFN_DATA": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+    assert f"there is no cluster in {tmp_path}" in caught.value.what
     assert "kofn local start" in caught.value.next_step
     assert caught.value.exit_code == Exit.USAGE
 
@@ -268,6 +337,18 @@ def test_the_config_file_comes_before_the_local_cluster_and_the_environment_befo
 def test_the_local_clusters_token_never_goes_to_another_vault(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="no token is configured"):
         load(place_cluster(tmp_path / "data") | {"KOFN_URL": "https://elsewhere"})
+
+
+def test_a_local_clusters_lost_token_is_named_with_the_way_to_another(tmp_path: Path) -> None:
+    environment = place_cluster(tmp_path / "data")
+    token = tmp_path / "data" / "token"
+    token.unlink()
+    with pytest.raises(Failure, match=f"cannot read the token file {token}") as caught:
+        load(environment)
+    assert f"kofn token issue local --out {token}" in caught.value.next_step
+    with pytest.raises(Failure) as caught:
+        load(environment | {"KOFN_TOKEN_FILE": str(token)})
+    assert "check KOFN_TOKEN_FILE" in caught.value.next_step
 
 
 def test_settings_show_no_token(tmp_path: Path) -> None:

@@ -126,6 +126,25 @@ def test_without_expansion_secrets_are_created_and_no_value_is_written(run: Kofn
     assert gateway.secrets["new/one"][0]["value"] == "plaintext"
 
 
+def test_a_reference_in_single_quotes_is_literal_and_that_is_said(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
+    content = "A='secret(db/password)'\nB='enc(new/one, plain(text))'\nC='x secret(api/key@1)'\nD='secret('\nE='an enc(x)'\n# 'secret(x)'\n"
+    path = put(tmp_path / "env", content)
+    result = run("env", "process", path)
+    assert result.stdout == content
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [f"{path}:{line}" for line in (1, 2, 3)]
+    assert "plain(text)" not in result.stderr
+    assert "new/one" not in gateway.secrets
+
+
+def test_an_encryption_without_a_value_is_answered_with_what_to_write(run: Kofn, gateway: FakeGateway, tmp_path: Path) -> None:
+    path = put(tmp_path / "env", "A=1\nB=enc(new/one)\n")
+    result = run("env", "process", path)
+    assert result.exit_code == Exit.REFUSED
+    assert "write enc(NAME, value), or kofn create NAME and secret(NAME)" in result.stderr
+    assert f"{path}:2: enc(new/one)" in result.stderr
+    assert gateway.requests == []
+
+
 def test_every_bad_line_is_told_in_full_and_on_its_own(run: Kofn, tmp_path: Path) -> None:
     path = put(tmp_path / "env", "A=secret(\nB=1\nC=x enc(y)\n" + "D=secret(\n" * 30)
     lines = [line.strip() for line in run("env", "process", path).stderr.splitlines()]
@@ -191,9 +210,19 @@ def test_a_file_without_plain_values_is_left_alone(run: Kofn, gateway: FakeGatew
 
 
 def test_a_key_that_is_not_there_is_named(run: Kofn, tmp_path: Path) -> None:
-    result = run("env", "encrypt", put(tmp_path / "env", "A=1\n"), "--key", "B")
+    path = put(tmp_path / "env", "A=1\nREF=secret(db/password)\n")
+    result = run("env", "encrypt", path, "--prefix", "app/", "--key", "B", "--key", "A", "--key", "REF")
     assert result.exit_code == Exit.REFUSED
-    assert "B" in result.stderr
+    assert f"{path} has no plain value for: B, REF — check --key" in result.stderr
+
+
+def test_a_line_that_cannot_be_encrypted_is_left_out_by_naming_the_others(run: Kofn, tmp_path: Path) -> None:
+    path = put(tmp_path / "env", "A=1\nB=${A}\n")
+    result = run("env", "encrypt", path)
+    assert result.exit_code == Exit.REFUSED
+    assert "name the other keys with --key" in result.stderr
+    assert run("env", "encrypt", path, "--key", "A").exit_code == Exit.OK
+    assert path.read_text() == "A=secret(A)\nB=${A}\n"
 
 
 # writing files
@@ -233,6 +262,13 @@ def test_a_command_sees_the_values(start: Started, tmp_path: Path) -> None:
     put(tmp_path / ".env", "A=secret(db/password)\nB=\"<secret(api/key@1)>\"\nC='secret(api/key)'\nD=${A}!\n")
     result = start("--", sys.executable, "-c", "import os; print(*(os.environ[key] for key in 'ABCD'))")
     assert (result.returncode, result.stdout) == (0, "hunter2 <key-1> secret(api/key) hunter2!\n")
+
+
+def test_a_reference_in_single_quotes_is_said_to_be_literal(start: Started, tmp_path: Path) -> None:
+    path = put(tmp_path / "one", "\nA='secret(db/password)'\n")
+    result = start("-f", path, "--", "sh", "-c", "echo $A")
+    assert result.stdout == "secret(db/password)\n"
+    assert result.stderr.startswith(f"kofn: {path}:2: in single quotes")
 
 
 def test_all_files_are_resolved_in_one_call_and_later_ones_win(start: Started, gateway: FakeGateway, tmp_path: Path) -> None:

@@ -205,7 +205,9 @@ def test_a_deleted_secret_is_gone(run: Kofn) -> None:
 
 def test_creating_an_existing_secret_is_a_conflict(run: Kofn) -> None:
     run("create", "name", stdin=b"one")
-    assert run("create", "name", stdin=b"two").exit_code == Exit.CONFLICT
+    result = run("create", "name", stdin=b"two")
+    assert result.exit_code == Exit.CONFLICT
+    assert "kofn update NAME" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "a/", "a//b", "a b", "ü", "a\n", "%2e%2e", "x" * 256])

@@ -104,6 +104,22 @@ def test_a_revoked_token_goes_with_its_lines_and_nothing_else(path: Path) -> Non
     assert "# On the build machine." in path.read_text()
 
 
+def test_a_whole_token_is_revoked_by_its_id_and_never_repeated(path: Path) -> None:
+    token = run(path, "issue", "app").stdout.strip()
+    for expected in (Exit.OK, Exit.NOT_FOUND):
+        result = run(path, "revoke", token)
+        assert result.exit_code == expected
+        assert token not in result.output
+    assert run(path, "list").output == "aaaaaaaa\tapp\nbbbbbbbb\tapp\n"
+
+
+@pytest.mark.parametrize("args", [("revoke", "kofn_hunter2"), ("revoke", "hunter2"), ("issue", "hunter2")])
+def test_what_is_no_id_and_no_principal_may_be_a_token_and_is_not_repeated(path: Path, args: tuple[str, ...]) -> None:
+    result = run(path, *args)
+    assert result.exit_code == Exit.NOT_FOUND
+    assert "hunter2" not in result.output
+
+
 def test_without_a_cluster_the_way_to_start_one_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(kofn, ["token", "list"], env={"KOFN_DATA": str(tmp_path)})
     assert result.exit_code == Exit.NOT_FOUND
