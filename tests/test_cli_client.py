@@ -115,6 +115,7 @@ def test_an_interrupted_write_names_the_key_that_tells_its_outcome(gateway: Fake
     gateway.faults = [("lose", "before")] * 20
     environment = os.environ | {name: value for name, value in gateway.settings().items() if value is not None}
     command = [sys.executable, "-m", "cli.main", "delete", "name"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this process was told to ignore it, which children inherit
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "trying again" in process.stderr.readline()
