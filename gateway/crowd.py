@@ -28,6 +28,7 @@ class Crowd:
         self._most = most
         self._held: dict[Member, int] = {}
         self._held_bytes = 0
+        self._holding: dict[Member, None] = {}
         self._waiting: dict[Member, None] = {}
 
     def __len__(self) -> int:
@@ -44,6 +45,7 @@ class Crowd:
     def leave(self, member: Member) -> None:
         """Forget a connection and what is held for it. One that was dropped may be said to leave again."""
         self._waiting.pop(member, None)
+        self._holding.pop(member, None)
         self._held_bytes -= self._held.pop(member, 0)
 
     def wait(self, member: Member) -> None:
@@ -55,11 +57,21 @@ class Crowd:
         self._waiting.pop(member, None)
 
     def hold(self, member: Member, size: int) -> None:
-        """From now on ``size`` bytes are held for ``member``. If that is too much, those are dropped for which most is held."""
+        """From now on ``size`` bytes are held for ``member``. If that is too much, those give way for whom something is held for longest.
+
+        To push somebody out, others must send as much as may be held in the time that an honest request takes.
+        """
         self._held_bytes += size - self._held.get(member, 0)
         self._held[member] = size
-        while self._held_bytes > HELD_BYTES and self._waiting:
-            self._drop(max(self._waiting, key=self._held.__getitem__))
+        if size:
+            self._holding[member] = None
+        else:
+            self._holding.pop(member, None)
+        if self._held_bytes > HELD_BYTES:
+            for oldest in [each for each in self._holding if each in self._waiting]:
+                self._drop(oldest)
+                if self._held_bytes <= HELD_BYTES:
+                    break
 
     def make_room(self) -> bool:
         """Drop the one that has been waiting for longest, of those that were never answered if there are any; False if nobody waits."""

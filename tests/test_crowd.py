@@ -35,19 +35,31 @@ def test_who_is_being_served_does_not_give_way() -> None:
     assert dropped(busy, newcomer) == [False, True]
 
 
-def test_the_one_for_whom_most_is_held_gives_way_when_too_much_is() -> None:
+def test_the_one_for_whom_something_is_held_for_longest_gives_way_when_too_much_is() -> None:
     crowd = Crowd(10)
-    small, large, busy = Client(crowd), Client(crowd), Client(crowd)
-    crowd.hold(small, 10)
-    crowd.hold(large, HELD_BYTES // 2)
+    busy, idle, hoarder, honest = Client(crowd), Client(crowd), Client(crowd), Client(crowd)
+    crowd.hold(busy, 10)
     crowd.serve(busy)
-    crowd.hold(busy, HELD_BYTES // 2)
-    assert dropped(small, large, busy) == [False, True, False]
+    crowd.hold(hoarder, 10)
+    crowd.hold(honest, HELD_BYTES - 20)
+    assert dropped(busy, idle, hoarder, honest) == [False] * 4, "so much is held, and not more"
+    crowd.hold(honest, HELD_BYTES - 19)
+    assert dropped(busy, idle, hoarder, honest) == [False, False, True, False], "who is being served, or holds nothing, does not give way"
     crowd.leave(busy)
-    crowd.hold(small, HELD_BYTES)
-    assert not small.dropped, "what was held for those who left counts no more"
-    crowd.hold(small, HELD_BYTES + 1)
-    assert small.dropped
+    crowd.hold(honest, HELD_BYTES)
+    assert not honest.dropped, "what was held for those who left counts no more"
+    crowd.hold(honest, HELD_BYTES + 1)
+    assert honest.dropped
+
+
+def test_who_holds_nothing_for_a_while_is_new_among_those_who_do() -> None:
+    crowd = Crowd(10)
+    first, second = Client(crowd), Client(crowd)
+    crowd.hold(first, 1)
+    crowd.hold(second, 1)
+    crowd.hold(first, 0)
+    crowd.hold(first, HELD_BYTES)
+    assert dropped(first, second) == [False, True]
 
 
 def test_the_idle_are_dropped_and_those_with_half_a_request_are_not() -> None:
