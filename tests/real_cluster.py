@@ -82,6 +82,13 @@ class RealCluster:
     def stop(self) -> None:
         self.kofn("local", "stop")
 
+    def spread(self, *names: str) -> None:
+        """Wait until every node holds these secrets: of what was acknowledged just now some may hold nothing yet (SEM-6)."""
+        for name in names:
+            eventually(
+                lambda name=name: all(len(nodes) == len(self.nodes) for nodes in self.holders(name)), f"every shard of {name} in its place"
+            )
+
     def restart(self, server: str) -> None:
         self.kofn("local", "restart", server)
         self._down.discard(server)

@@ -159,6 +159,7 @@ def test_with_three_nodes_down_requests_fail_at_once_and_nothing_is_lost_or_writ
 def test_with_two_nodes_paused_everything_works_and_once_awake_they_catch_up(cluster: RealCluster, api: Api) -> None:
     """The gateway's own favourite is left awake: to a caller a paused coordinator is a slow answer, see the next test."""
     succeeds(api.create("paused/old", value("old")), 201)
+    cluster.spread("paused/old")
     asleep = [node for node in cluster.nodes if node != cluster.coordinator_of("paused/old")][:2]
     cluster.pause(*asleep)
     everything_works(api, "paused")
@@ -291,6 +292,7 @@ def test_a_lost_disk_is_recovered_before_the_node_serves_and_then_any_three_node
     succeeds(api.create("lost/old", value("old")), 201)
     succeeds(api.create("lost/versions", value(1)), 201)
     succeeds(api.update("lost/versions", value(2)))
+    cluster.spread("lost/old", "lost/versions")
     cluster.kill("node-4")
     cluster.forget_disk("node-4")
     succeeds(api.create("lost/meanwhile", value("meanwhile")), 201)
@@ -340,6 +342,7 @@ def test_after_stopping_and_starting_everything_everything_is_there(cluster: Rea
 
 def test_a_node_refuses_the_database_of_another_node(cluster: RealCluster, api: Api) -> None:
     succeeds(api.create("swapped", value("whole")), 201)
+    cluster.spread("swapped")
     cluster.kill("node-1", "node-2")
     stolen = {path.name: path.read_bytes() for path in cluster.store_files("node-2")}
     with other_files(cluster, "node-1", stolen):
@@ -353,6 +356,7 @@ def test_a_node_refuses_the_database_of_another_node(cluster: RealCluster, api: 
 def test_a_node_refuses_a_database_that_is_no_longer_one(cluster: RealCluster, api: Api, damage: str) -> None:
     name = f"damaged/{damage}"
     succeeds(api.create(name, value("whole")), 201)
+    cluster.spread(name)
     cluster.kill("node-3")
     whole = cluster.database("node-3").read_bytes()
     damaged = {"truncated": whole[: len(whole) // 2], "garbage": b"no database at all " * 500, "empty": b""}[damage]
